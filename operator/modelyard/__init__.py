@@ -1,0 +1,1 @@
+"""Modelyard: from training code to a guarded model service, handed on by digest."""

@@ -1,0 +1,96 @@
+"""A published model: a directory of files and the manifest that names each of them by digest."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelyard.contract.base import Document
+from modelyard.contract.digest import Digest, digest_of_json
+
+MANIFEST_FILE = "manifest.json"
+MODEL_FILE = "model.onnx"
+WEIGHTS_FILE = "weights.safetensors"
+EVALUATION_FILE = "eval.npz"
+"""Arrays named as the model's inputs, samples first, and ``labels``."""
+CALIBRATION_FILE = "calibration.npz"
+"""Arrays named as the model's inputs, samples first. Never the evaluation set."""
+LABELS = "labels"
+
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "FP32", "FP64", "BYTES",
+]  # fmt: skip
+"""Tensor datatypes as the Open Inference Protocol names them."""
+
+
+class TensorSpec(Document):
+    """One input or output of a model."""
+
+    name: str
+    datatype: Datatype
+    shape: list[int]
+    """One number a dimension; -1 where it varies."""
+
+
+class FileEntry(Document):
+    """One file of an artefact."""
+
+    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+    """The file's name. An artefact is flat, so a name never leaves its directory."""
+    size_bytes: int
+    digest: Digest
+
+
+class Lineage(Document):
+    """Where an artefact came from, so that the chain of digests can be followed back to the code."""
+
+    kind: str
+    """The kind that made it: TrainingJob or CompressionJob."""
+    name: str
+    namespace: str
+    spec_digest: Digest
+    """Digest of the job's spec, defaults included."""
+    code_digest: Digest | None = None
+    """Digest of the training code that the job mounted."""
+    image: str | None = None
+    parent: Digest | None = None
+    """Digest of the artefact that this one was made from."""
+
+
+class Manifest(Document):
+    """What ``manifest.json`` holds. Its digest is the artefact's digest.
+
+    It holds no time and no path, so equal content gives an equal digest.
+    """
+
+    schema_version: Literal[1] = 1
+    format: Literal["Onnx"] = "Onnx"
+    files: list[FileEntry]
+    """Sorted by path."""
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    metrics: dict[str, float]
+    frameworks: dict[str, str]
+    """Versions of the packages that wrote the files, by distribution name."""
+    lineage: Lineage
+
+    @property
+    def digest(self) -> Digest:
+        """The artefact digest: sha256 of the canonical JSON of this manifest."""
+        return digest_of_json(self.model_dump(mode="json", exclude_none=True))
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all files, without the manifest."""
+        return sum(file.size_bytes for file in self.files)
+
+    def file(self, path: str) -> FileEntry | None:
+        """The entry of that name, or None."""
+        return next((file for file in self.files if file.path == path), None)
+
+
+class ArtifactReference(Document):
+    """An artefact named by place and content."""
+
+    uri: str
+    digest: Digest

@@ -1,0 +1,41 @@
+"""Where things lie in a pod: every path under one root, so that a laptop needs only another root."""
+
+import os
+from pathlib import Path
+
+ROOT_VARIABLE = "MODELYARD_ROOT"
+HOST_VARIABLE = "MODELYARD_HOST"
+"""The address that a server binds to: all addresses in a pod, the pod's loopback address on a laptop."""
+DEFAULT_ROOT = "/modelyard"
+
+CONFIG = "config"
+"""Read-only: the run file."""
+RUN_FILE = "run.json"
+CODE = "code"
+"""Read-only: the user's code."""
+VOLUMES = "volumes"
+"""One folder a PersistentVolumeClaim: ``volumes/<claim>``."""
+WORK = "work"
+"""Scratch space of the pod, gone with it."""
+PROGRESS_FILE = "progress.json"
+"""In ``work``: the newest progress report, replaced by rename."""
+TERMINATION_LOG = "termination-log"
+"""One JSON of at most 4 KiB, written last."""
+
+SERVER_PORT = 8080
+"""The container port of the model server's HTTP interface."""
+
+
+def root() -> Path:
+    """The root of this pod's paths, from ``MODELYARD_ROOT``, ``/modelyard`` by default."""
+    return Path(os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT))
+
+
+def run_file() -> Path:
+    """The run file of this pod."""
+    return root() / CONFIG / RUN_FILE
+
+
+def mount_path(*parts: str) -> str:
+    """The absolute path in a pod of a folder under the root, for manifests."""
+    return "/".join((DEFAULT_ROOT, *parts))

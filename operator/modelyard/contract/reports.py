@@ -1,0 +1,141 @@
+"""What a pod says back: progress while it works, one termination message when it ends."""
+
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+
+from modelyard.contract import layout
+from modelyard.contract.artifact import ArtifactReference
+from modelyard.contract.base import Document
+from modelyard.contract.digest import Digest
+
+TERMINATION_LIMIT = 4096
+"""Bytes of a termination message that the kubelet keeps."""
+
+Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$", max_length=32)]
+"""A number as a decimal string: Kubernetes objects carry no floats."""
+
+
+def decimal(value: float, digits: int = 6) -> Decimal:
+    """``value`` to ``digits`` significant digits as a decimal string; raises ValueError for NaN and infinities."""
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return f"{value:.{digits}g}"
+
+
+class CheckpointReport(Document):
+    """The newest committed checkpoint."""
+
+    step: int
+    uri: str
+    digest: Digest
+
+
+class ProgressReport(Document):
+    """How far a pod is. Replaced as a whole at each report."""
+
+    stage: str
+    """One word for what the pod does now, such as Training, Publishing, Quantizing, Measuring."""
+    step: int = 0
+    total_steps: int | None = None
+    eta_seconds: int | None = None
+    metrics: dict[str, Decimal] = {}
+    checkpoint: CheckpointReport | None = None
+    time: str
+    """RFC 3339, UTC."""
+
+    def write(self) -> None:
+        """Replace this pod's progress file by rename. Raises OSError."""
+        replace_file(layout.root() / layout.WORK / layout.PROGRESS_FILE, self.to_json())
+
+
+class PublishedArtifact(ArtifactReference):
+    """A published artefact and what its manifest says of it."""
+
+    size_bytes: int
+    metrics: dict[str, Decimal] = {}
+
+
+class Measurement(Document):
+    """Accuracy, latency and size of one model, measured in the compressor's pod."""
+
+    accuracy: Decimal
+    latency_p50_milliseconds: Decimal
+    latency_p99_milliseconds: Decimal
+    size_bytes: int
+
+
+class Candidate(Measurement):
+    """A compressed model beside its source."""
+
+    trial: str
+    accuracy_drop: Decimal
+    speedup: Decimal
+    int8_mac_share: Decimal
+
+
+class GateResult(Document):
+    """One gate's verdict."""
+
+    name: str
+    limit: Decimal
+    observed: Decimal
+    passed: bool
+
+
+class Environment(Document):
+    """The CPU and runtime that the measurements hold for."""
+
+    cpu_model: str
+    vnni: bool
+    onnxruntime: str
+
+
+class ReportLocation(Document):
+    """Where the report of a CompressionJob lies."""
+
+    html: str
+    json_: Annotated[str, Field(alias="json")]
+
+
+class Termination(Document):
+    """How a pod ended, in at most 4 KiB; fields that do not concern its kind are absent."""
+
+    outcome: Literal["Succeeded", "Failed", "Rejected"]
+    reason: str
+    """CamelCase, for a condition."""
+    message: str
+    """For a person: what happened, and the remedy where there is one."""
+    rank: int | None = None
+    """The first failing global rank."""
+    checkpoint: CheckpointReport | None = None
+    artifact: PublishedArtifact | None = None
+    baseline: Measurement | None = None
+    selected: Candidate | None = None
+    gates: list[GateResult] = []
+    environment: Environment | None = None
+    report: ReportLocation | None = None
+
+    def fitted(self) -> Self:
+        """The same, with the message's middle cut so that the JSON fits into 4 KiB."""
+        excess = len(self.to_json().encode()) - TERMINATION_LIMIT
+        if excess <= 0 or len(self.message) <= 8:
+            return self
+        keep = max(0, len(self.message) - excess - 8)
+        head, tail = keep // 3, keep - keep // 3
+        shorter = self.message[:head] + " … " + self.message[len(self.message) - tail :]
+        return self.model_copy(update={"message": shorter}).fitted()
+
+    def write(self) -> None:
+        """Write this pod's termination message, in place: the kubelet mounts the file. Raises OSError."""
+        (layout.root() / layout.TERMINATION_LOG).write_text(self.fitted().to_json())
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace ``path`` so that a reader sees the old text or the new, never a part. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)

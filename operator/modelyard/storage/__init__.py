@@ -1,0 +1,1 @@
+"""Where artefacts lie: storage URIs, and publishing, opening and verifying artefacts."""

@@ -1,0 +1,9 @@
+"""What can go wrong with stored bytes, with a reason for a condition and a message with the remedy."""
+
+
+class StorageError(Exception):
+    """``reason`` is CamelCase for a condition, ``str(error)`` is for a person."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
