@@ -1,0 +1,12 @@
+"""What the operator is told by its installation, not by a resource."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The images that pods run when the resource names none."""
+
+    trainer_image: str = "modelyard/trainer"
+    compressor_image: str = "modelyard/compressor"
+    server_image: str = "modelyard/server"

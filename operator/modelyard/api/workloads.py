@@ -1,0 +1,182 @@
+"""The Kubernetes objects that the kinds are made of: the fields that Modelyard writes or reads, typed."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelyard.api.base import Observed
+from modelyard.api.metadata import KubeObject
+from modelyard.api.pods import PodTemplate
+
+
+class OnExitCodes(Observed):
+    """Exit codes that a rule of a pod failure policy looks at."""
+
+    operator: Literal["In", "NotIn"]
+    values: list[int]
+
+
+class PodFailureRule(Observed):
+    """A rule of a pod failure policy."""
+
+    action: Literal["FailJob", "Ignore", "Count"]
+    on_exit_codes: OnExitCodes
+
+
+class PodFailurePolicy(Observed):
+    """What a Job does with failed pods; the first rule that fits decides."""
+
+    rules: list[PodFailureRule]
+
+
+class JobSpec(Observed):
+    """A Job's spec."""
+
+    parallelism: int = 1
+    completions: int = 1
+    completion_mode: Literal["Indexed", "NonIndexed"] = "NonIndexed"
+    backoff_limit: int = 6
+    pod_replacement_policy: Literal["Failed", "TerminatingOrFailed"] | None = None
+    pod_failure_policy: PodFailurePolicy | None = None
+    template: PodTemplate
+
+
+class JobCondition(Observed):
+    """A Job's condition."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+
+
+class JobStatus(Observed):
+    """What the Job controller says."""
+
+    active: int = 0
+    ready: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    terminating: int = 0
+    start_time: str | None = None
+    completion_time: str | None = None
+    conditions: list[JobCondition] = []
+
+
+class Job(KubeObject):
+    """batch/v1 Job."""
+
+    api_version: str = "batch/v1"
+    kind: str = "Job"
+    spec: JobSpec
+    status: JobStatus = JobStatus()
+
+    def condition(self, kind: str) -> JobCondition | None:
+        """The Job's condition of that type if it is True."""
+        return next((each for each in self.status.conditions if each.type == kind and each.status == "True"), None)
+
+
+class LabelSelector(Observed):
+    """Which pods belong to a Deployment."""
+
+    match_labels: dict[str, str]
+
+
+class DeploymentSpec(Observed):
+    """A Deployment's spec."""
+
+    replicas: int | None = None
+    selector: LabelSelector
+    template: PodTemplate
+
+
+class DeploymentStatus(Observed):
+    """What the Deployment controller says."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+
+
+class Deployment(KubeObject):
+    """apps/v1 Deployment."""
+
+    api_version: str = "apps/v1"
+    kind: str = "Deployment"
+    spec: DeploymentSpec
+    status: DeploymentStatus = DeploymentStatus()
+
+
+class ServicePort(Observed):
+    """A port of a Service."""
+
+    name: str
+    port: int
+    target_port: str | None = None
+
+
+class ServiceSpec(Observed):
+    """A Service's spec."""
+
+    cluster_ip: Annotated[str | None, Field(alias="clusterIP")] = None
+    selector: dict[str, str]
+    ports: list[ServicePort] = []
+    publish_not_ready_addresses: bool | None = None
+
+
+class IngressPort(Observed):
+    """A port at which a Service is reached from outside."""
+
+    port: int
+
+
+class Ingress(Observed):
+    """An address at which a Service is reached from outside."""
+
+    ip: str | None = None
+    hostname: str | None = None
+    ports: list[IngressPort] = []
+
+
+class LoadBalancerStatus(Observed):
+    """Where a Service is reached from outside."""
+
+    ingress: list[Ingress] = []
+
+
+class ServiceStatus(Observed):
+    """What the cluster says of a Service."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
+class Service(KubeObject):
+    """v1 Service."""
+
+    api_version: str = "v1"
+    kind: str = "Service"
+    spec: ServiceSpec
+    status: ServiceStatus = ServiceStatus()
+
+
+class ConfigMap(KubeObject):
+    """v1 ConfigMap."""
+
+    api_version: str = "v1"
+    kind: str = "ConfigMap"
+    data: dict[str, str] = {}
+    immutable: bool | None = None
+
+
+class PersistentVolumeClaim(KubeObject):
+    """v1 PersistentVolumeClaim; only its being there matters."""
+
+    api_version: str = "v1"
+    kind: str = "PersistentVolumeClaim"
+
+
+ChildType = type[Job] | type[Deployment] | type[Service] | type[ConfigMap]
+CHILD_TYPES: tuple[ChildType, ...] = (Job, Deployment, Service, ConfigMap)
+"""The object types that a kind may be made of. Each cluster implements them."""

@@ -1,0 +1,32 @@
+"""The interface to a cluster: all that the engine asks of a Kubernetes API, or of this machine."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from modelyard.api.children import Children
+from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerReference
+
+
+class Cluster(Protocol):
+    """Objects by key. Every method may be called again at any time with the same arguments."""
+
+    async def get(self, key: ObjectKey) -> JsonObject | None:
+        """The object, or None. Objects may be shared: do not change them."""
+
+    async def list_keys(self, kinds: Sequence[str]) -> list[ObjectKey]:
+        """The keys of all objects of these kinds."""
+
+    async def children(self, owner: OwnerReference, namespace: str) -> Children:
+        """What ``owner`` owns now, by uid, and the pods of that."""
+
+    async def apply(self, child: KubeObject, owner: OwnerReference) -> None:
+        """Create the child or bring it to the given fields, owned by ``owner``."""
+
+    async def delete(self, key: ObjectKey) -> None:
+        """Delete the object and all that it owns. No error if it is gone."""
+
+    async def write_status(self, key: ObjectKey, status: JsonObject) -> None:
+        """Replace the status of the object. No error if it is gone."""
+
+    def changes(self) -> AsyncIterator[JsonObject]:
+        """Each object that was created, changed or deleted, in its newest known form."""

@@ -1,0 +1,98 @@
+"""From changes in the cluster to keys in the queue, and from the queue to the reconcilers."""
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from modelyard.api.labels import KIND_LABEL, NAME_LABEL
+from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey
+from modelyard.api.resource import Resource
+from modelyard.api.settings import Settings
+from modelyard.engine.cluster import Cluster
+from modelyard.engine.kind import Kind
+from modelyard.engine.queue import WorkQueue
+from modelyard.engine.reconcile import Reconciler
+
+RESYNC_SECONDS = 600.0
+logger = logging.getLogger(__name__)
+
+
+class Controller:
+    """Keeps all objects of the kinds reconciled until it is cancelled."""
+
+    def __init__(self, kinds: Sequence[Kind[Resource]], cluster: Cluster, settings: Settings) -> None:
+        self._cluster = cluster
+        self._reconcilers = {kind.name: Reconciler(kind, cluster, settings) for kind in kinds}
+        self._random = random.Random()  # noqa: S311  jitter
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(random_source=self._random)
+        self._referrers: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
+
+    async def run(self, workers: int = 4) -> None:
+        """Watch and work, until cancelled. Raises what the watch raises."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch())
+            tasks.create_task(self._resync())
+            for _ in range(workers):
+                tasks.create_task(self._work())
+
+    async def _watch(self) -> None:
+        async for changed in self._cluster.changes():
+            for key in self._concerned(changed):
+                self._queue.add(key)
+
+    async def _resync(self) -> None:
+        while True:
+            for key in await self._cluster.list_keys(list(self._reconcilers)):
+                self._queue.add(key)
+            await asyncio.sleep(RESYNC_SECONDS * self._random.uniform(0.9, 1.1))
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                revisit = await self._reconcile(key)
+            except Exception:
+                delay = self._queue.retry(key)
+                logger.exception("%s: failed, again in %.1f s", key, delay)
+            else:
+                self._queue.forget(key)
+                if revisit is not None:
+                    self._queue.add_after(key, revisit)
+            finally:
+                self._queue.done(key)
+
+    async def _reconcile(self, key: ObjectKey) -> float | None:
+        reconciler = self._reconcilers[key.kind]
+        body = await self._cluster.get(key)
+        if body is not None:
+            for source in _sources(reconciler.kind, body):
+                self._referrers[source].add(key)
+        return await reconciler.reconcile(key, datetime.now(UTC))
+
+    def _concerned(self, changed: JsonObject) -> set[ObjectKey]:
+        """The keys to visit because of a change: the object itself, its owner, and what refers to it."""
+        try:
+            thing = KubeObject.model_validate(changed)
+        except ValidationError:
+            return set()
+        concerned = set(self._referrers.get(thing.key, ()))
+        if thing.kind in self._reconcilers:
+            concerned.add(thing.key)
+        for owner in thing.metadata.owner_references:
+            concerned.add(ObjectKey(owner.kind, thing.metadata.namespace, owner.name))
+        labels = thing.metadata.labels
+        if KIND_LABEL in labels and NAME_LABEL in labels:
+            concerned.add(ObjectKey(labels[KIND_LABEL], thing.metadata.namespace, labels[NAME_LABEL]))
+        return {key for key in concerned if key.kind in self._reconcilers}
+
+
+def _sources(kind: Kind[Resource], body: JsonObject) -> list[ObjectKey]:
+    try:
+        return [reference.key for reference in kind.references(kind.model.model_validate(body))]
+    except ValidationError:
+        return []

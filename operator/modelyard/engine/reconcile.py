@@ -1,0 +1,118 @@
+"""The one reconcile function, for every kind and every cluster."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from modelyard.api import conditions
+from modelyard.api.children import Children
+from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerReference
+from modelyard.api.resource import Resource, Status
+from modelyard.api.settings import Settings
+from modelyard.engine.cluster import Cluster
+from modelyard.engine.kind import Kind
+from modelyard.engine.validation import problems
+
+R = TypeVar("R", bound=Resource)
+logger = logging.getLogger(__name__)
+
+
+class Reconciler(Generic[R]):
+    """Brings the cluster to what the objects of one kind ask for."""
+
+    def __init__(self, kind: Kind[R], cluster: Cluster, settings: Settings) -> None:
+        self.kind = kind
+        self._cluster = cluster
+        self._settings = settings
+
+    async def reconcile(self, key: ObjectKey, now: datetime) -> float | None:
+        """Apply the desired children, delete the surplus, write the status; return seconds until the next visit.
+
+        None means: only when something changes. Raises what the cluster raises; calling again is then right.
+        """
+        body = await self._cluster.get(key)
+        if body is None or _deleted(body):
+            return None
+        try:
+            resource = self.kind.model.model_validate(body)
+        except ValidationError as error:
+            await self._refuse(key, body, error, now)
+            return None
+        owner = owner_of(resource)
+        sources = {
+            reference.key: found
+            for reference in self.kind.references(resource)
+            if (found := await self._cluster.get(reference.key)) is not None
+        }
+        children = await self._cluster.children(owner, key.namespace)
+        wanted = self.kind.desired(resource, sources, children, self._settings)
+        for child in wanted:
+            await self._cluster.apply(child, owner)
+        for surplus in surplus_of(children, wanted):
+            logger.info("%s: deleting %s, no longer wanted", key, surplus)
+            await self._cluster.delete(surplus)
+        if wanted:
+            children = await self._cluster.children(owner, key.namespace)
+        status = self.kind.observe(resource, sources, children, now)
+        if status != resource.status:
+            if status.state != resource.status.state:
+                logger.info("%s: %s %s", key, status.state, status.message)
+            await self._cluster.write_status(key, status.model_dump(mode="json", exclude_none=True))
+        return self.kind.revisit(resource.model_copy(update={"status": status}), now)
+
+    async def _refuse(self, key: ObjectKey, body: JsonObject, error: ValidationError, now: datetime) -> None:
+        metadata = body.get("metadata")
+        generation = metadata.get("generation", 0) if isinstance(metadata, dict) else 0
+        try:
+            previous = Status.model_validate(body.get("status") or {})
+        except ValidationError:
+            previous = Status()
+        status = refused(previous, problems(error), generation if isinstance(generation, int) else 0, now)
+        if status != previous:
+            logger.warning("%s: refused: %s", key, status.message)
+            await self._cluster.write_status(key, status.model_dump(mode="json", exclude_none=True))
+
+
+def refused(previous: Status, found: Sequence[str], generation: int, now: datetime) -> Status:
+    """The status of an object whose spec cannot be read; it is looked at again when the spec changes."""
+    message = "; ".join(found)[:1024]
+    return previous.model_copy(
+        update={
+            "observed_generation": generation,
+            "state": "Refused",
+            "message": message,
+            "conditions": conditions.settle(
+                previous.conditions,
+                [
+                    conditions.false(conditions.ACCEPTED, "InvalidSpec", message),
+                    conditions.true(conditions.STALLED, "InvalidSpec", message),
+                ],
+                generation,
+                now,
+            ),
+        }
+    )
+
+
+def surplus_of(children: Children, wanted: Sequence[KubeObject]) -> list[ObjectKey]:
+    """The owned objects that are no longer wanted."""
+    keep = {child.key for child in wanted}
+    return [child.key for child in children.objects if child.key not in keep]
+
+
+def owner_of(resource: Resource) -> OwnerReference:
+    """The reference by which children name ``resource`` as their owner."""
+    return OwnerReference(
+        api_version=resource.api_version,
+        kind=resource.kind,
+        name=resource.metadata.name,
+        uid=resource.metadata.uid,
+    )
+
+
+def _deleted(body: JsonObject) -> bool:
+    metadata = body.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("deletionTimestamp"))
