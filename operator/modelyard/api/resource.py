@@ -1,11 +1,13 @@
 """What every Modelyard resource has: metadata, and a status with conditions."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
 from modelyard.api.base import Model, Observed, rule
-from modelyard.api.conditions import Condition
+from modelyard.api.conditions import Condition, settle, timestamp
 from modelyard.api.metadata import API_VERSION, ObjectKey, ObjectMeta
 
 NAME_LIMIT = 45
@@ -56,3 +58,28 @@ class Resource(Model):
     def key(self) -> ObjectKey:
         """What names this object in the cluster."""
         return ObjectKey(self.kind, self.metadata.namespace, self.metadata.name)
+
+
+S = TypeVar("S", bound=Status)
+
+
+def settled(
+    status: S,
+    generation: int,
+    now: datetime,
+    state: str,
+    message: str,
+    found: Iterable[Condition],
+    *,
+    ended: bool = False,
+) -> S:
+    """``status`` with a new state, message and conditions; ``ended`` also sets the completion time."""
+    return status.model_copy(
+        update={
+            "observed_generation": generation,
+            "state": state,
+            "message": message[:4096],
+            "conditions": settle(status.conditions, found, generation, now),
+            "completion_time": timestamp(now) if ended else status.completion_time,
+        }
+    )

@@ -14,6 +14,10 @@ from modelyard.contract.digest import Digest
 
 TERMINATION_LIMIT = 4096
 """Bytes of a termination message that the kubelet keeps."""
+EXIT_FAILED = 1
+"""Exit code of a pod that failed; another try may succeed."""
+EXIT_FINAL = 3
+"""Exit code of a pod whose outcome another try would only repeat: a rejection, or input that is wrong."""
 
 Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$", max_length=32)]
 """A number as a decimal string: Kubernetes objects carry no floats."""

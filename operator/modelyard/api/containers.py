@@ -1,0 +1,144 @@
+"""Pods as Modelyard makes them: one container, all paths under one root, Pod Security "restricted"."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from modelyard.api.base import Model
+from modelyard.api.pods import (
+    ClaimSource,
+    ConfigMapSource,
+    Container,
+    ContainerPort,
+    EmptyDirSource,
+    EnvVar,
+    PodSecurityContext,
+    PodSpec,
+    PodTemplate,
+    PodTemplateMeta,
+    Probe,
+    Resources,
+    SecurityContext,
+    Volume,
+    VolumeMount,
+)
+from modelyard.api.quantities import Quantity
+from modelyard.api.references import claims_of
+from modelyard.contract import layout
+
+
+class ResourceRequirements(Model):
+    """What one pod asks for and may use, as in a container's resources."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=8)] = {}
+    """The least that the pod needs: cpu, memory."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=8)] = {}
+    """The most that the pod may use: cpu, memory. Threads follow the CPU limit."""
+
+
+class Accelerator(Model):
+    """GPUs, or the like, for each pod."""
+
+    type: Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$")]
+    """The extended resource, such as nvidia.com/gpu."""
+    count: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many for each pod."""
+
+
+class PodOptions(Model):
+    """A closed list of what may be said about the pods themselves."""
+
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = {}
+    """Labels that a node must have."""
+
+
+def container_resources(wanted: ResourceRequirements, accelerator: Accelerator | None) -> Resources:
+    """The container's resources; an accelerator is asked for as a limit, as Kubernetes demands."""
+    limits = dict(wanted.limits)
+    if accelerator is not None:
+        limits[accelerator.type] = str(accelerator.count)
+    return Resources(requests=wanted.requests, limits=limits)
+
+
+def config_map_mount(config_map: str, folder: str) -> tuple[Volume, VolumeMount]:
+    """A ConfigMap, read-only, as a folder under the root."""
+    return (
+        Volume(name=folder, config_map=ConfigMapSource(name=config_map)),
+        VolumeMount(name=folder, mount_path=layout.mount_path(folder), read_only=True),
+    )
+
+
+def claim_mounts(*uris: str | None, read_only: bool = False) -> list[tuple[Volume, VolumeMount]]:
+    """The volumes and mounts that these storage URIs need."""
+    return [
+        (
+            Volume(
+                name=f"claim-{claim.replace('.', '-')}",
+                persistent_volume_claim=ClaimSource(claim_name=claim, read_only=read_only or None),
+            ),
+            VolumeMount(
+                name=f"claim-{claim.replace('.', '-')}",
+                mount_path=layout.mount_path(layout.VOLUMES, claim),
+                read_only=read_only or None,
+            ),
+        )
+        for claim in claims_of(*uris)
+    ]
+
+
+def pod_template(
+    *,
+    component: str,
+    image: str,
+    command: Sequence[str],
+    labels: Mapping[str, str],
+    mounts: Sequence[tuple[Volume, VolumeMount]],
+    env: Sequence[EnvVar] = (),
+    resources: Resources | None = None,
+    options: PodOptions | None = None,
+    port: int | None = None,
+    readiness: Probe | None = None,
+    liveness: Probe | None = None,
+    subdomain: str | None = None,
+    restart: bool = False,
+    grace_seconds: int = 30,
+) -> PodTemplate:
+    """A pod with one container that runs ``command``, with ``work`` as scratch folder and a read-only root.
+
+    ``restart`` is True for servers and False for jobs.
+    """
+    work = Volume(name=layout.WORK, empty_dir=EmptyDirSource())
+    temporary = Volume(name="tmp", empty_dir=EmptyDirSource())
+    all_mounts = [
+        *mounts,
+        (work, VolumeMount(name=layout.WORK, mount_path=layout.mount_path(layout.WORK))),
+        (temporary, VolumeMount(name="tmp", mount_path="/tmp")),  # noqa: S108  a folder of the pod's own
+    ]
+    container = Container(
+        name=component,
+        image=image,
+        command=list(command),
+        env=[EnvVar(name="PYTHONUNBUFFERED", value="1"), *env],
+        ports=[ContainerPort(name="http", container_port=port)] if port else [],
+        resources=resources or Resources(),
+        volume_mounts=[mount for _, mount in all_mounts],
+        readiness_probe=readiness,
+        liveness_probe=liveness,
+        termination_message_path=layout.mount_path(layout.TERMINATION_LOG),
+        security_context=SecurityContext(),
+    )
+    return PodTemplate(
+        metadata=PodTemplateMeta(labels=dict(labels)),
+        spec=PodSpec(
+            containers=[container],
+            volumes=[volume for volume, _ in all_mounts],
+            restart_policy="Always" if restart else "Never",
+            subdomain=subdomain,
+            node_selector=options.node_selector if options else {},
+            termination_grace_period_seconds=grace_seconds,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            security_context=PodSecurityContext(),
+        ),
+    )

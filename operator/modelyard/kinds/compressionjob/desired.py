@@ -1,0 +1,152 @@
+"""The children that a CompressionJob should have: a run file and one Job. Pure."""
+
+from collections.abc import Sequence
+
+from modelyard.api.children import Children, Sources
+from modelyard.api.containers import PodOptions, claim_mounts, config_map_mount, container_resources, pod_template
+from modelyard.api.labels import labels_of
+from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
+from modelyard.api.pods import EnvVar
+from modelyard.api.quantities import whole_cores
+from modelyard.api.references import StoredArtifact, claims_of
+from modelyard.api.settings import Settings
+from modelyard.api.workloads import ConfigMap, Job, JobSpec, OnExitCodes, PodFailurePolicy, PodFailureRule
+from modelyard.contract import layout
+from modelyard.contract.artifact import ArtifactReference, Lineage
+from modelyard.contract.digest import digest_of_json, short
+from modelyard.contract.reports import EXIT_FINAL
+from modelyard.contract.runs import CompressRun, DataRun, GatesRun, QuantizeRun, RunIdentity
+from modelyard.engine.kind import SourceReference
+from modelyard.kinds.compressionjob.model import CompressionJob, DataSet
+from modelyard.kinds.handoff import Handoff, given, handoff
+
+COMPONENT = "compressor"
+
+
+def child_name(job: CompressionJob) -> str:
+    """The name of the Job. Each kind has a suffix of its own, so that equal names of different kinds never meet."""
+    return f"{job.metadata.name}-compress"
+
+
+def references(job: CompressionJob) -> list[SourceReference]:
+    """The source job and the claims that the job needs."""
+    namespace = job.metadata.namespace
+    found = []
+    if job.spec.source.training_job is not None:
+        key = ObjectKey("TrainingJob", namespace, job.spec.source.training_job.name)
+        found.append(SourceReference("spec.source.trainingJob", key))
+    found.extend(
+        SourceReference(field, ObjectKey("PersistentVolumeClaim", namespace, claim))
+        for field, uri in (
+            ("spec.source.artifact.uri", job.spec.source.artifact.uri if job.spec.source.artifact else None),
+            ("spec.data.calibration.uri", job.spec.data.calibration.uri),
+            ("spec.data.evaluation.uri", job.spec.data.evaluation.uri if job.spec.data.evaluation else None),
+            ("spec.output.uri", job.spec.output.uri),
+        )
+        for claim in claims_of(uri)
+    )
+    return found
+
+
+def source_of(job: CompressionJob, sources: Sources) -> Handoff:
+    """The artefact to compress: pinned once it was seen, whatever becomes of the source job."""
+    pinned = job.status.source or job.spec.source.artifact
+    return given(pinned) if pinned is not None else handoff(references(job)[0], sources)
+
+
+def missing_claim(job: CompressionJob, sources: Sources) -> SourceReference | None:
+    """The first claim that does not exist."""
+    return next(
+        (each for each in references(job) if each.key.kind == "PersistentVolumeClaim" and each.key not in sources), None
+    )
+
+
+def desired(job: CompressionJob, sources: Sources, children: Children, settings: Settings) -> Sequence[KubeObject]:
+    """The run file and the Job, once there is something to compress; a finished job gets nothing new."""
+    artifact = source_of(job, sources).artifact
+    if job.status.completion_time is not None or artifact is None:
+        return children.objects
+    if not children.objects and missing_claim(job, sources) is not None:
+        return ()
+    return [run_config(job, artifact, settings), compression_job(job, artifact, settings)]
+
+
+def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) -> ConfigMap:
+    """The run file."""
+    spec = job.spec
+    calibration = spec.data.calibration
+    spec_digest = digest_of_json(spec.model_dump(mode="json", exclude_none=True))
+    run = CompressRun(
+        identity=RunIdentity(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
+        source=ArtifactReference(uri=source.uri, digest=source.digest),
+        calibration=DataRun(uri=calibration.uri, digest=calibration.digest) if calibration.uri else None,
+        evaluation=_data(spec.data.evaluation),
+        calibration_samples=calibration.samples,
+        seed=calibration.seed,
+        metric=spec.metric.name,
+        optimise=any(step.optimise is not None for step in spec.recipe),
+        quantize=QuantizeRun(
+            mode=spec.quantize.mode,
+            per_channel=spec.quantize.per_channel,
+            reduce_range=spec.quantize.reduce_range,
+            calibration_method=spec.quantize.calibration_method,
+        ),
+        batch_sizes=spec.target.batch_sizes,
+        threads=whole_cores(spec.target.resources.limits.get("cpu")),
+        gates=GatesRun(
+            max_accuracy_drop=_number(spec.gates.max_accuracy_drop),
+            max_latency_p99_milliseconds=spec.gates.max_latency_p99_milliseconds,
+            min_speedup=_number(spec.gates.min_speedup),
+            max_size_bytes=spec.gates.max_size_bytes,
+        ),
+        output_uri=spec.output.uri,
+        report_name=f"report-{short(digest_of_json([job.metadata.uid, source.digest]))}",
+        lineage=Lineage(
+            kind=job.kind,
+            name=job.metadata.name,
+            namespace=job.metadata.namespace,
+            spec_digest=spec_digest,
+            image=spec.image or settings.compressor_image,
+            parent=source.digest,
+        ),
+    )
+    return ConfigMap(metadata=_metadata(job, f"{child_name(job)}-run"), data={layout.RUN_FILE: run.to_json()})
+
+
+def compression_job(job: CompressionJob, source: StoredArtifact, settings: Settings) -> Job:
+    """One Job with one pod on a node that is like those that will serve."""
+    spec = job.spec
+    evaluation = spec.data.evaluation
+    uris = [source.uri, spec.data.calibration.uri, evaluation.uri if evaluation else None, spec.output.uri]
+    template = pod_template(
+        component=COMPONENT,
+        image=spec.image or settings.compressor_image,
+        command=["python", "-m", "modelyard_compressor"],
+        labels=labels_of(job.kind, job.metadata.name, COMPONENT),
+        mounts=[config_map_mount(f"{child_name(job)}-run", layout.CONFIG), *claim_mounts(*uris)],
+        env=[EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.target.resources.limits.get("cpu"))))],
+        resources=container_resources(spec.target.resources, None),
+        options=PodOptions(node_selector={**spec.pod.node_selector, **spec.target.node_selector}),
+    )
+    final = PodFailureRule(action="FailJob", on_exit_codes=OnExitCodes(operator="In", values=[EXIT_FINAL]))
+    return Job(
+        metadata=_metadata(job, child_name(job)),
+        spec=JobSpec(
+            backoff_limit=spec.backoff_limit,
+            pod_failure_policy=PodFailurePolicy(rules=[final]),
+            template=template,
+        ),
+    )
+
+
+def _metadata(job: CompressionJob, name: str) -> ObjectMeta:
+    labels = labels_of(job.kind, job.metadata.name, COMPONENT)
+    return ObjectMeta(name=name, namespace=job.metadata.namespace, labels=labels)
+
+
+def _data(data: DataSet | None) -> DataRun | None:
+    return None if data is None else DataRun(uri=data.uri, digest=data.digest)
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)

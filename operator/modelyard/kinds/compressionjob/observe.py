@@ -1,0 +1,165 @@
+"""The status of a CompressionJob, from its source and its Job. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from modelyard.api import conditions
+from modelyard.api.children import Children, Sources
+from modelyard.api.conditions import Condition, false, true
+from modelyard.api.pods import Pod
+from modelyard.api.resource import settled
+from modelyard.api.workloads import Job
+from modelyard.contract.reports import ProgressReport, Termination
+from modelyard.kinds.compressionjob.desired import child_name, missing_claim, source_of
+from modelyard.kinds.compressionjob.model import (
+    CompressedArtifact,
+    CompressionJob,
+    CompressionJobStatus,
+    CompressionProgress,
+)
+from modelyard.kinds.endings import termination_of, unschedulable
+
+RUNNING = "Running"
+EVALUATED = "Evaluated"
+GATES_PASSED = "GatesPassed"
+
+
+def observe(job: CompressionJob, sources: Sources, children: Children, now: datetime) -> CompressionJobStatus:
+    """Where the job stands. A finished job's status changes no more."""
+    if job.status.completion_time is not None:
+        return job.status.model_copy(update={"observed_generation": job.metadata.generation})
+    child = children.find(Job, child_name(job))
+    if child is None:
+        return _waiting(job, sources, now)
+    pods = sorted(children.pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))
+    job = _started(job, sources, pods, children, now)
+    said = next((found for pod in reversed(pods) if (found := termination_of(pod)) is not None), None)
+    if said is not None and (child.condition("Complete") or child.condition("Failed")):
+        return _ended(job, said, now)
+    if failed := child.condition("Failed"):
+        text = f"{failed.message or failed.reason}; the pod ended without a word"
+        return _failed(job, "PodLost", text, now)
+    return _working(job, pods, now)
+
+
+def revisit(_job: CompressionJob, _now: datetime) -> float | None:
+    """Nothing is due by time alone."""
+    return None
+
+
+def _waiting(job: CompressionJob, sources: Sources, now: datetime) -> CompressionJobStatus:
+    found = source_of(job, sources)
+    reason: str
+    if found.artifact is None:
+        reason, text = found.reason, found.message
+    elif (claim := missing_claim(job, sources)) is not None:
+        reason = "PersistentVolumeClaimNotFound"
+        text = f"{claim.field}: PersistentVolumeClaim {claim.key.name!r} not found; create it in the same namespace"
+    else:
+        reason, text = "Starting", "the Job is being created"
+    accepted = not reason.endswith("NotFound")
+    return settled(
+        job.status, job.metadata.generation, now, "Blocked" if found.over else "Waiting", text,
+        [true(conditions.ACCEPTED, "Valid") if accepted else false(conditions.ACCEPTED, reason, text),
+         false(RUNNING, reason, text),
+         true(conditions.STALLED if found.over else conditions.RECONCILING, reason, text)],
+    )  # fmt: skip
+
+
+def _started(
+    job: CompressionJob, sources: Sources, pods: Sequence[Pod], children: Children, now: datetime
+) -> CompressionJob:
+    status = job.status
+    report = next(
+        (children.progress[pod.metadata.name] for pod in reversed(pods) if pod.metadata.name in children.progress), None
+    )
+    changes = {
+        "start_time": status.start_time or conditions.timestamp(now),
+        "source": status.source or source_of(job, sources).artifact,
+        "progress": _progress(report) if report is not None else status.progress,
+    }
+    return job.model_copy(update={"status": status.model_copy(update=changes)})
+
+
+def _progress(report: ProgressReport) -> CompressionProgress:
+    return CompressionProgress(stage=report.stage, step=report.step, total_steps=report.total_steps)
+
+
+def _working(job: CompressionJob, pods: Sequence[Pod], now: datetime) -> CompressionJobStatus:
+    blocked = unschedulable(pods)
+    running = any(pod.ready for pod in pods)
+    if blocked is not None:
+        state, reason, text = "Pending", blocked.reason, blocked.message
+    elif running:
+        state, reason = "Running", "PodRuns"
+        text = job.status.progress.stage.lower() if job.status.progress else "starting"
+    else:
+        state, reason, text = "Starting", "PodStarts", "the pod starts"
+    return settled(
+        job.status, job.metadata.generation, now, state, text,
+        [true(conditions.ACCEPTED, "Valid"),
+         true(RUNNING, reason, text) if running else false(RUNNING, reason, text),
+         true(conditions.RECONCILING, state, text)],
+    )  # fmt: skip
+
+
+def _ended(job: CompressionJob, said: Termination, now: datetime) -> CompressionJobStatus:
+    job = job.model_copy(
+        update={
+            "status": job.status.model_copy(
+                update={
+                    "environment": said.environment,
+                    "baseline": said.baseline,
+                    "selected": said.selected,
+                    "gates": said.gates,
+                    "report": said.report,
+                }
+            )
+        }
+    )
+    evaluated = [true(EVALUATED, "Measured")] if said.selected is not None else []
+    match said.outcome:
+        case "Succeeded":
+            return _succeeded(job, said, evaluated, now)
+        case "Rejected":
+            found = [
+                *evaluated,
+                false(GATES_PASSED, said.reason, said.message),
+                true(conditions.REJECTED, said.reason, said.message),
+                true(conditions.STALLED, said.reason, said.message),
+            ]
+            return _at_rest(job, "Rejected", said.message, found, now)
+        case "Failed":
+            return _failed(job, said.reason, said.message, now, evaluated)
+
+
+def _succeeded(
+    job: CompressionJob, said: Termination, evaluated: Sequence[Condition], now: datetime
+) -> CompressionJobStatus:
+    if said.artifact is None or job.status.source is None:
+        return _failed(job, "ArtifactLost", "the pod succeeded, but named no artefact", now)
+    artifact = CompressedArtifact.model_validate(
+        {**said.artifact.model_dump(), "parentDigest": job.status.source.digest}
+    )
+    job = job.model_copy(update={"status": job.status.model_copy(update={"artifact": artifact})})
+    found = [
+        *evaluated,
+        true(GATES_PASSED, "AllGatesMet" if said.gates else "NoGates"),
+        true(conditions.ARTIFACT_READY, "Published", f"{artifact.uri} {artifact.digest}"),
+        true(conditions.COMPLETE, "Completed", said.message),
+    ]
+    return _at_rest(job, "Complete", said.message, found, now)
+
+
+def _failed(
+    job: CompressionJob, reason: str, text: str, now: datetime, extra: Sequence[Condition] = ()
+) -> CompressionJobStatus:
+    found = [*extra, true(conditions.FAILED, reason, text), true(conditions.STALLED, reason, text)]
+    return _at_rest(job, "Failed", text, found, now)
+
+
+def _at_rest(
+    job: CompressionJob, state: str, text: str, found: Sequence[Condition], now: datetime
+) -> CompressionJobStatus:
+    at_rest = [true(conditions.ACCEPTED, "Valid"), false(RUNNING, state), *found]
+    return settled(job.status, job.metadata.generation, now, state, text, at_rest, ended=True)

@@ -1,0 +1,45 @@
+"""What pods say of how they ended, and why they cannot start. Pure."""
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from modelyard.api.pods import Pod, PodCondition
+from modelyard.contract.reports import Termination
+
+
+def termination_of(pod: Pod) -> Termination | None:
+    """What the pod said when it last ended, if it said something readable."""
+    ended = pod.terminated
+    if ended is None or not ended.message:
+        return None
+    try:
+        return Termination.model_validate_json(ended.message)
+    except ValidationError:
+        return None
+
+
+def unschedulable(pods: Sequence[Pod]) -> PodCondition | None:
+    """The first pod's condition that says that no node can take it."""
+    return next(
+        (
+            condition
+            for pod in pods
+            for condition in pod.status.conditions
+            if condition.type == "PodScheduled" and condition.status == "False"
+        ),
+        None,
+    )
+
+
+def scheduling_note(pods: Sequence[Pod]) -> str:
+    """What the scheduler said of pods that it placed, such as what this machine cannot do for them."""
+    return next(
+        (
+            condition.message
+            for pod in pods
+            for condition in pod.status.conditions
+            if condition.type == "PodScheduled" and condition.status == "True" and condition.message
+        ),
+        "",
+    )

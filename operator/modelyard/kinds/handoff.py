@@ -1,0 +1,52 @@
+"""How one job hands its artefact to what follows: by digest, and only when it is complete. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from modelyard.api import conditions
+from modelyard.api.children import Sources
+from modelyard.api.references import Publisher, StoredArtifact
+from modelyard.engine.kind import SourceReference
+
+
+@dataclass(frozen=True)
+class Handoff:
+    """What a source has to give. ``artifact`` is set exactly when ``reason`` is SourceComplete."""
+
+    reason: Literal["SourceComplete", "SourceNotFound", "SourceNotComplete", "SourceFailed", "SourceRejected"]
+    message: str
+    artifact: StoredArtifact | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the source ended without an artefact: only a new source object can change that."""
+        return self.reason in ("SourceFailed", "SourceRejected")
+
+
+def given(artifact: StoredArtifact) -> Handoff:
+    """The hand-off of an artefact that the spec names itself."""
+    return Handoff("SourceComplete", f"artefact {artifact.digest}", artifact)
+
+
+def handoff(reference: SourceReference, sources: Sources) -> Handoff:
+    """What the job behind ``reference`` has to give now."""
+    name = f"{reference.key.kind} {reference.key.name!r}"
+    body = sources.get(reference.key)
+    if body is None:
+        return Handoff("SourceNotFound", f"{reference.field}: {name} not found; create it in the same namespace")
+    status = Publisher.model_validate(body).status
+    if conditions.is_true(status.conditions, conditions.REJECTED):
+        return Handoff("SourceRejected", f"{name} was rejected by its gates{_why(status.conditions, 'Rejected')}")
+    if conditions.is_true(status.conditions, conditions.FAILED):
+        return Handoff("SourceFailed", f"{name} failed{_why(status.conditions, 'Failed')}")
+    if not conditions.is_true(status.conditions, conditions.COMPLETE):
+        return Handoff("SourceNotComplete", f"waiting for {name}")
+    if status.artifact is None:
+        return Handoff("SourceFailed", f"{name} is complete but published nothing; give it an output")
+    artifact = StoredArtifact(uri=status.artifact.uri, digest=status.artifact.digest)
+    return Handoff("SourceComplete", f"{name} published {artifact.digest}", artifact)
+
+
+def _why(found: list[conditions.Condition], kind: str) -> str:
+    condition = conditions.find(found, kind)
+    return f": {condition.message}" if condition is not None and condition.message else ""

@@ -1,0 +1,29 @@
+"""ModelService: a model behind an HTTP service, one immutable revision at a time."""
+
+from modelyard.api.workloads import ConfigMap, Deployment, Service
+from modelyard.engine.kind import Kind, PrinterColumn, ScalePaths
+from modelyard.kinds.modelservice.desired import desired, references
+from modelyard.kinds.modelservice.model import ModelService
+from modelyard.kinds.modelservice.observe import observe, revisit
+
+KIND = Kind(
+    name="ModelService",
+    plural="modelservices",
+    singular="modelservice",
+    short_name="msvc",
+    model=ModelService,
+    references=references,
+    desired=desired,
+    observe=observe,
+    revisit=revisit,
+    child_types=(ConfigMap, Service, Deployment),
+    columns=(
+        PrinterColumn("State", ".status.state"),
+        PrinterColumn("Ready", ".status.stable.readyReplicas", "integer"),
+        PrinterColumn("URL", ".status.url"),
+        PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
+        PrinterColumn("Digest", ".status.stable.digest", priority=1),
+        PrinterColumn("Message", ".status.message", priority=1),
+    ),
+    scale=ScalePaths(".spec.replicas", ".status.replicas", ".status.selector"),
+)
