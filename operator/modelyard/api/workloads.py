@@ -16,11 +16,19 @@ class OnExitCodes(Observed):
     values: list[int]
 
 
+class OnPodCondition(Observed):
+    """A pod condition that a rule of a pod failure policy looks at."""
+
+    type: str
+    status: str = "True"
+
+
 class PodFailureRule(Observed):
-    """A rule of a pod failure policy."""
+    """A rule of a pod failure policy; exit codes or conditions are set."""
 
     action: Literal["FailJob", "Ignore", "Count"]
-    on_exit_codes: OnExitCodes
+    on_exit_codes: OnExitCodes | None = None
+    on_pod_conditions: list[OnPodCondition] = []
 
 
 class PodFailurePolicy(Observed):

@@ -7,6 +7,10 @@ from modelyard.api.children import Children
 from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerReference
 
 
+class Conflict(Exception):  # noqa: N818  told to the user in a condition
+    """An object of a child's name belongs to somebody else; the message names it and the remedy."""
+
+
 class Cluster(Protocol):
     """Objects by key. Every method may be called again at any time with the same arguments."""
 
@@ -20,7 +24,7 @@ class Cluster(Protocol):
         """What ``owner`` owns now, by uid, and the pods of that."""
 
     async def apply(self, child: KubeObject, owner: OwnerReference) -> None:
-        """Create the child or bring it to the given fields, owned by ``owner``."""
+        """Create the child or bring it to the given fields, owned by ``owner``. Raises Conflict."""
 
     async def delete(self, key: ObjectKey) -> None:
         """Delete the object and all that it owns. No error if it is gone."""

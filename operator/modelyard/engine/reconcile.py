@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from modelyard.api import conditions
 from modelyard.api.children import Children
 from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerReference
-from modelyard.api.resource import Resource, Status
+from modelyard.api.resource import Resource, Status, settled
 from modelyard.api.settings import Settings
-from modelyard.engine.cluster import Cluster
+from modelyard.engine.cluster import Cluster, Conflict
 from modelyard.engine.kind import Kind
 from modelyard.engine.validation import problems
 
@@ -49,19 +49,28 @@ class Reconciler(Generic[R]):
         }
         children = await self._cluster.children(owner, key.namespace)
         wanted = self.kind.desired(resource, sources, children, self._settings)
-        for child in wanted:
-            await self._cluster.apply(child, owner)
+        try:
+            for child in wanted:
+                await self._cluster.apply(child, owner)
+        except Conflict as conflict:
+            await self._write(resource, stalled(resource.status, "NameTaken", str(conflict), resource, now))
+            raise
         for surplus in surplus_of(children, wanted):
             logger.info("%s: deleting %s, no longer wanted", key, surplus)
             await self._cluster.delete(surplus)
         if wanted:
             children = await self._cluster.children(owner, key.namespace)
         status = self.kind.observe(resource, sources, children, now)
-        if status != resource.status:
-            if status.state != resource.status.state:
-                logger.info("%s: %s %s", key, status.state, status.message)
-            await self._cluster.write_status(key, status.model_dump(mode="json", exclude_none=True))
+        await self._write(resource, status)
         return self.kind.revisit(resource.model_copy(update={"status": status}), now)
+
+    async def _write(self, resource: R, status: Status) -> None:
+        """Write the status if it says something new."""
+        if status == resource.status:
+            return
+        if status.state != resource.status.state:
+            logger.info("%s: %s %s", resource.key, status.state, status.message)
+        await self._cluster.write_status(resource.key, status.model_dump(mode="json", exclude_none=True))
 
     async def _refuse(self, key: ObjectKey, body: JsonObject, error: ValidationError, now: datetime) -> None:
         metadata = body.get("metadata")
@@ -79,22 +88,18 @@ class Reconciler(Generic[R]):
 def refused(previous: Status, found: Sequence[str], generation: int, now: datetime) -> Status:
     """The status of an object whose spec cannot be read; it is looked at again when the spec changes."""
     message = "; ".join(found)[:1024]
-    return previous.model_copy(
-        update={
-            "observed_generation": generation,
-            "state": "Refused",
-            "message": message,
-            "conditions": conditions.settle(
-                previous.conditions,
-                [
-                    conditions.false(conditions.ACCEPTED, "InvalidSpec", message),
-                    conditions.true(conditions.STALLED, "InvalidSpec", message),
-                ],
-                generation,
-                now,
-            ),
-        }
-    )
+    conditions_now = [
+        conditions.false(conditions.ACCEPTED, "InvalidSpec", message),
+        conditions.true(conditions.STALLED, "InvalidSpec", message),
+    ]
+    return settled(previous, generation, now, "Refused", message, conditions_now)
+
+
+def stalled(status: Status, reason: str, message: str, resource: Resource, now: datetime) -> Status:
+    """The status of an object that cannot go on until somebody else has changed something."""
+    accepted = conditions.true(conditions.ACCEPTED, "Valid")
+    found = [accepted, conditions.true(conditions.STALLED, reason, message)]
+    return settled(status, resource.metadata.generation, now, "Blocked", message, found)
 
 
 def surplus_of(children: Children, wanted: Sequence[KubeObject]) -> list[ObjectKey]:

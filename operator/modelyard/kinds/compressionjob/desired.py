@@ -10,7 +10,15 @@ from modelyard.api.pods import EnvVar
 from modelyard.api.quantities import whole_cores
 from modelyard.api.references import StoredArtifact, claims_of
 from modelyard.api.settings import Settings
-from modelyard.api.workloads import ConfigMap, Job, JobSpec, OnExitCodes, PodFailurePolicy, PodFailureRule
+from modelyard.api.workloads import (
+    ConfigMap,
+    Job,
+    JobSpec,
+    OnExitCodes,
+    OnPodCondition,
+    PodFailurePolicy,
+    PodFailureRule,
+)
 from modelyard.contract import layout
 from modelyard.contract.artifact import ArtifactReference, Lineage
 from modelyard.contract.digest import digest_of_json, short
@@ -129,11 +137,12 @@ def compression_job(job: CompressionJob, source: StoredArtifact, settings: Setti
         options=PodOptions(node_selector={**spec.pod.node_selector, **spec.target.node_selector}),
     )
     final = PodFailureRule(action="FailJob", on_exit_codes=OnExitCodes(operator="In", values=[EXIT_FINAL]))
+    disrupted = PodFailureRule(action="Ignore", on_pod_conditions=[OnPodCondition(type="DisruptionTarget")])
     return Job(
         metadata=_metadata(job, child_name(job)),
         spec=JobSpec(
             backoff_limit=spec.backoff_limit,
-            pod_failure_policy=PodFailurePolicy(rules=[final]),
+            pod_failure_policy=PodFailurePolicy(rules=[final, disrupted]),
             template=template,
         ),
     )

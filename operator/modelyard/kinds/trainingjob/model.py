@@ -177,6 +177,8 @@ class Restarts(Observed):
 
     counted: int = 0
     """Restarts that count against restart.maxRestarts."""
+    uncounted: int = 0
+    """Restarts that do not, such as after a preemption."""
     last: LastRestart | None = None
     """The newest of them."""
 

@@ -58,7 +58,7 @@ def _restart_due(job: TrainingJob) -> datetime | None:
     last = job.status.restarts.last
     if last is None or last.attempt != job.status.attempt:
         return None
-    wait = backoff(job.spec.restart, job.status.restarts.counted - 1)
+    wait = backoff(job.spec.restart, job.status.restarts)
     return conditions.parse_timestamp(last.failed_at) + timedelta(seconds=wait)
 
 
@@ -158,7 +158,7 @@ def _attempt_failed(job: TrainingJob, attempt: Job, pods: Sequence[Pod], now: da
         return _failed(job, cause.reason, cause.message, now)
     if repeats(cause, step, restarts):
         return _failed(job, cause.reason, f"twice the same error with no checkpoint in between: {cause.message}", now)
-    if restarts.counted >= job.spec.restart.max_restarts:
+    if cause.counts and restarts.counted >= job.spec.restart.max_restarts:
         text = (
             f"{cause.message} (after {restarts.counted} restarts, restart.maxRestarts {job.spec.restart.max_restarts})"
         )
@@ -175,8 +175,10 @@ def _restarting(job: TrainingJob, cause: Cause, step: int | None, now: datetime)
         failed_at=conditions.timestamp(now),
         checkpoint_step=step,
     )
-    restarts = job.status.restarts.model_copy(update={"counted": job.status.restarts.counted + 1, "last": last})
-    wait = backoff(job.spec.restart, job.status.restarts.counted)
+    before = job.status.restarts
+    count = {"counted": before.counted + 1} if cause.counts else {"uncounted": before.uncounted + 1}
+    restarts = before.model_copy(update={**count, "last": last})
+    wait = backoff(job.spec.restart, restarts)
     start = "the beginning" if step is None else f"the checkpoint at step {step}"
     text = f"attempt {job.status.attempt} failed ({cause.reason}: {cause.message}); again in {wait:.0f} s from {start}"
     job = job.model_copy(update={"status": job.status.model_copy(update={"restarts": restarts})})

@@ -23,6 +23,11 @@ class Cause:
     rank: int | None = None
 
     @property
+    def counts(self) -> bool:
+        """Whether a restart for it counts against restart.maxRestarts."""
+        return self.reason != "Preempted"
+
+    @property
     def final(self) -> bool:
         """Whether another attempt would only repeat it."""
         return self.reason in FINAL_REASONS
@@ -30,6 +35,8 @@ class Cause:
 
 def cause_of(pods: Sequence[Pod]) -> Cause:
     """The root cause among the pods of a failed attempt: what failed by itself before what failed with it."""
+    if any(condition.type == "DisruptionTarget" for pod in pods for condition in pod.status.conditions):
+        return Cause("Preempted", "the pods had to leave their node")
     causes = [cause for pod in pods if (cause := _cause(pod)) is not None]
     roots = [cause for cause in causes if cause.reason not in CONSEQUENCES]
     if roots or causes:
@@ -60,6 +67,8 @@ def repeats(cause: Cause, checkpoint_step: int | None, restarts: Restarts) -> bo
     )
 
 
-def backoff(policy: Restart, counted: int) -> float:
-    """Seconds to wait before the restart number ``counted + 1``."""
-    return float(min(MAX_BACKOFF_SECONDS, policy.backoff_seconds * 2 ** min(counted, 16)))
+def backoff(policy: Restart, restarts: Restarts) -> float:
+    """Seconds between the failure that ``restarts`` ends with and the next attempt; none for what does not count."""
+    if restarts.last is None or restarts.last.reason == "Preempted":
+        return 0.0
+    return float(min(MAX_BACKOFF_SECONDS, policy.backoff_seconds * 2 ** min(max(0, restarts.counted - 1), 16)))

@@ -1,0 +1,57 @@
+"""Readiness probes: HTTP requests that go on while a pod runs."""
+
+import asyncio
+
+import httpx
+
+from modelyard.api.pods import Pod
+
+FIRST_PERIOD_SECONDS = 0.1
+
+
+class Prober:
+    """Asks pods whether they are ready, and remembers the answers by pod uid."""
+
+    def __init__(self) -> None:
+        self._client = httpx.AsyncClient(timeout=2.0, trust_env=False)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ready: set[str] = set()
+
+    def ready(self, pod: Pod) -> bool:
+        """Whether the pod's newest probe succeeded; the first call starts probing. True where there is no probe."""
+        container = pod.spec.containers[0]
+        probe = container.readiness_probe
+        if probe is None:
+            return True
+        uid = pod.metadata.uid
+        if uid not in self._tasks:
+            port = next(port.container_port for port in container.ports if port.name == probe.http_get.port)
+            url = f"http://{pod.status.pod_ip}:{port}{probe.http_get.path}"
+            self._tasks[uid] = asyncio.create_task(self._ask(uid, url, float(probe.period_seconds)))
+        return uid in self._ready
+
+    def forget(self, pod: Pod) -> None:
+        """Stop asking this pod."""
+        self._ready.discard(pod.metadata.uid)
+        task = self._tasks.pop(pod.metadata.uid, None)
+        if task is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Stop asking all pods."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._client.aclose()
+
+    async def _ask(self, uid: str, url: str, period: float) -> None:
+        """Ask often at first, so that a start is noticed at once, then every ``period`` seconds."""
+        pause = FIRST_PERIOD_SECONDS
+        while True:
+            try:
+                ready = (await self._client.get(url)).status_code == httpx.codes.OK
+            except httpx.HTTPError:
+                ready = False
+            (self._ready.add if ready else self._ready.discard)(uid)
+            pause = period if ready else min(period, pause * 1.5)
+            await asyncio.sleep(pause)
