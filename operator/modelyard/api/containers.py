@@ -70,20 +70,20 @@ def config_map_mount(config_map: str, folder: str) -> tuple[Volume, VolumeMount]
 
 
 def claim_mounts(*uris: str | None, read_only: bool = False) -> list[tuple[Volume, VolumeMount]]:
-    """The volumes and mounts that these storage URIs need."""
+    """The volumes and mounts that these storage URIs need; numbered, since a claim's name can be no volume's name."""
     return [
         (
             Volume(
-                name=f"claim-{claim.replace('.', '-')}",
+                name=f"claim-{number}",
                 persistent_volume_claim=ClaimSource(claim_name=claim, read_only=read_only or None),
             ),
             VolumeMount(
-                name=f"claim-{claim.replace('.', '-')}",
+                name=f"claim-{number}",
                 mount_path=layout.mount_path(layout.VOLUMES, claim),
                 read_only=read_only or None,
             ),
         )
-        for claim in claims_of(*uris)
+        for number, claim in enumerate(claims_of(*uris))
     ]
 
 

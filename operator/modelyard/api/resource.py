@@ -12,6 +12,7 @@ from modelyard.api.metadata import API_VERSION, ObjectKey, ObjectMeta
 
 NAME_LIMIT = 45
 """Children and pods add to the name, and each must fit into 63 characters."""
+MESSAGE_LIMIT = 4096
 
 
 class Status(Observed):
@@ -21,7 +22,7 @@ class Status(Observed):
     """The generation of the spec that this status speaks of."""
     state: Annotated[str, Field(max_length=32)] = ""
     """One word for people, derived from the conditions. Programs read the conditions."""
-    message: Annotated[str, Field(max_length=4096)] = ""
+    message: Annotated[str, Field(max_length=MESSAGE_LIMIT)] = ""
     """One line for people: what happens, or what went wrong and the remedy."""
     conditions: Annotated[
         list[Condition],
@@ -37,11 +38,12 @@ class Status(Observed):
 
 
 class Resource(Model):
-    """A Modelyard object. Kinds add ``spec`` and ``status``."""
+    """A Modelyard object. Kinds narrow ``spec`` and ``status``."""
 
     api_version: str = API_VERSION
     kind: str
     metadata: ObjectMeta
+    spec: Model
     status: Status = Status()
 
     @rule(
@@ -78,7 +80,7 @@ def settled(
         update={
             "observed_generation": generation,
             "state": state,
-            "message": message[:4096],
+            "message": message[:MESSAGE_LIMIT],
             "conditions": settle(status.conditions, found, generation, now),
             "completion_time": timestamp(now) if ended else status.completion_time,
         }

@@ -2,6 +2,7 @@
 
 import math
 import os
+from bisect import bisect_right
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -109,7 +110,7 @@ class Termination(Document):
     """How a pod ended, in at most 4 KiB; fields that do not concern its kind are absent."""
 
     outcome: Literal["Succeeded", "Failed", "Rejected"]
-    reason: str
+    reason: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=128)]
     """CamelCase, for a condition."""
     message: str
     """For a person: what happened, and the remedy where there is one."""
@@ -124,18 +125,24 @@ class Termination(Document):
     report: ReportLocation | None = None
 
     def fitted(self) -> Self:
-        """The same, with the message's middle cut so that the JSON fits into 4 KiB."""
-        excess = len(self.to_json().encode()) - TERMINATION_LIMIT
-        if excess <= 0 or len(self.message) <= 8:
+        """The same, with as little of the message's middle cut as makes the JSON fit into 4 KiB."""
+        if _size(self) <= TERMINATION_LIMIT:
             return self
-        keep = max(0, len(self.message) - excess - 8)
+        kept = bisect_right(range(len(self.message)), TERMINATION_LIMIT, key=lambda keep: _size(self._cut(keep)))
+        return self._cut(max(0, kept - 1))
+
+    def _cut(self, keep: int) -> Self:
         head, tail = keep // 3, keep - keep // 3
-        shorter = self.message[:head] + " … " + self.message[len(self.message) - tail :]
-        return self.model_copy(update={"message": shorter}).fitted()
+        shorter = f"{self.message[:head]} … {self.message[len(self.message) - tail :]}"
+        return self.model_copy(update={"message": shorter})
 
     def write(self) -> None:
         """Write this pod's termination message, in place: the kubelet mounts the file. Raises OSError."""
         (layout.root() / layout.TERMINATION_LOG).write_text(self.fitted().to_json())
+
+
+def _size(document: Document) -> int:
+    return len(document.to_json().encode())
 
 
 def replace_file(path: Path, text: str) -> None:

@@ -30,6 +30,7 @@ class Controller:
         self._reconcilers = {kind.name: Reconciler(kind, cluster, settings) for kind in kinds}
         self._random = random.Random()  # noqa: S311  jitter
         self._queue: WorkQueue[ObjectKey] = WorkQueue(random_source=self._random)
+        self._listed = asyncio.Event()
         self._referrers: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
 
     async def run(self, workers: int = 4) -> None:
@@ -40,6 +41,11 @@ class Controller:
             for _ in range(workers):
                 tasks.create_task(self._work())
 
+    async def first_pass(self) -> None:
+        """Return once every object that was there at the start has been visited, and nothing waits for work."""
+        await self._listed.wait()
+        await self._queue.idle()
+
     async def _watch(self) -> None:
         async for changed in self._cluster.changes():
             for key in self._concerned(changed):
@@ -49,6 +55,7 @@ class Controller:
         while True:
             for key in await self._cluster.list_keys(list(self._reconcilers)):
                 self._queue.add(key)
+            self._listed.set()
             await asyncio.sleep(RESYNC_SECONDS * self._random.uniform(0.9, 1.1))
 
     async def _work(self) -> None:

@@ -1,6 +1,6 @@
 """What the engine must know of a kind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -60,4 +60,8 @@ class Kind(Generic[R]):
     """Seconds until something is due by time alone, or None."""
     child_types: tuple[ChildType, ...]
     columns: tuple[PrinterColumn, ...]
+    conditions: Mapping[str, str]
+    """What each condition of the kind's own means when it is True."""
+    states: Mapping[str, str]
+    """What each state of the kind's own means."""
     scale: ScalePaths | None = None

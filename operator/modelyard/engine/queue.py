@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 import random
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -21,9 +22,12 @@ class WorkQueue(Generic[Key]):
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._delayed: list[tuple[float, int, Key]] = []
+        self._due: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._counter = 0
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._base_delay = base_delay
         self._max_delay = max_delay
         self._random = random_source
@@ -37,12 +41,21 @@ class WorkQueue(Generic[Key]):
             self._again.add(key)
         else:
             self._ready[key] = None
+            self._idle.clear()
             self._wake.set()
 
+    async def idle(self) -> None:
+        """Return once no key waits for work now and none is being worked on; delayed keys do not count."""
+        await self._idle.wait()
+
     def add_after(self, key: Key, seconds: float) -> None:
-        """Ask for work on ``key`` after so many seconds."""
+        """Ask for work on ``key`` after so many seconds; asking twice is asking for the earlier time."""
+        due = asyncio.get_running_loop().time() + seconds
+        if due >= self._due.get(key, math.inf):
+            return
+        self._due[key] = due
         self._counter += 1
-        heapq.heappush(self._delayed, (asyncio.get_running_loop().time() + seconds, self._counter, key))
+        heapq.heappush(self._delayed, (due, self._counter, key))
         self._wake.set()
 
     def retry(self, key: Key) -> float:
@@ -78,6 +91,8 @@ class WorkQueue(Generic[Key]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+        elif not self._ready and not self._working:
+            self._idle.set()
 
     def _seconds_until_due(self) -> float | None:
         if not self._delayed:
@@ -87,4 +102,7 @@ class WorkQueue(Generic[Key]):
     def _release_due(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._delayed and self._delayed[0][0] <= now:
-            self.add(heapq.heappop(self._delayed)[2])
+            due, _, key = heapq.heappop(self._delayed)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)

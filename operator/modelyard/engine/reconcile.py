@@ -75,14 +75,16 @@ class Reconciler(Generic[R]):
     async def _refuse(self, key: ObjectKey, body: JsonObject, error: ValidationError, now: datetime) -> None:
         metadata = body.get("metadata")
         generation = metadata.get("generation", 0) if isinstance(metadata, dict) else 0
+        before = body.get("status")
+        before = before if isinstance(before, dict) else {}
         try:
-            previous = Status.model_validate(body.get("status") or {})
+            previous = Status.model_validate(before)
         except ValidationError:
             previous = Status()
         status = refused(previous, problems(error), generation if isinstance(generation, int) else 0, now)
         if status != previous:
             logger.warning("%s: refused: %s", key, status.message)
-            await self._cluster.write_status(key, status.model_dump(mode="json", exclude_none=True))
+            await self._cluster.write_status(key, {**before, **status.model_dump(mode="json", exclude_none=True)})
 
 
 def refused(previous: Status, found: Sequence[str], generation: int, now: datetime) -> Status:

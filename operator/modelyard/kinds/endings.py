@@ -43,3 +43,8 @@ def scheduling_note(pods: Sequence[Pod]) -> str:
         ),
         "",
     )
+
+
+def disrupted(pod: Pod) -> bool:
+    """Whether the pod has to leave its node, which is no fault of its own."""
+    return any(each.type == "DisruptionTarget" and each.status == "True" for each in pod.status.conditions)

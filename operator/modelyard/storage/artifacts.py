@@ -58,7 +58,10 @@ def publish(directory: Path, manifest: Manifest, parent_uri: str) -> PublishedAr
     if target.is_dir():
         verify(target, digest, target_uri)
         return reference
-    (directory / MANIFEST_FILE).write_text(manifest.to_json())
+    try:
+        (directory / MANIFEST_FILE).write_text(manifest.to_json())
+    except OSError as error:
+        raise _as_storage_error(error, target_uri, directory) from error
     names = [*(file.path for file in manifest.files), MANIFEST_FILE]
     place_directory(directory, names, target, target_uri, check=lambda copy: verify(copy, digest, target_uri))
     return reference

@@ -7,7 +7,9 @@ from pathlib import Path
 from modelyard.contract import layout
 from modelyard.storage.errors import StorageError
 
-URI_PATTERN = r"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9._-]+)*|file://(/[A-Za-z0-9._-]+)+)$"
+_PART = r"/\.*[A-Za-z0-9_-][A-Za-z0-9._-]*"
+"""One part of a path: never ``.`` or ``..``, so that no path leaves its volume."""
+URI_PATTERN = rf"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?({_PART})*|file://({_PART})+)$"
 _PVC = re.compile(r"^pvc://([^/]+)((?:/.*)?)$")
 
 
@@ -30,7 +32,7 @@ class StorageUri:
 
 def parse(text: str) -> StorageUri:
     """The parts of a storage URI. Raises StorageError (InvalidUri) for an unknown scheme, or for ``..`` in the path."""
-    if re.match(URI_PATTERN, text) is None or ".." in text.split("/") or "." in text.split("/"):
+    if re.fullmatch(URI_PATTERN, text) is None:
         raise StorageError("InvalidUri", f"{text!r} is not a storage URI; write pvc://<claim>/<path> or file:///<path>")
     if match := _PVC.match(text):
         return StorageUri(match[1], match[2].strip("/"))

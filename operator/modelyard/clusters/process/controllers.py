@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import datetime
 
-from modelyard.api.metadata import KubeObject, ObjectKey
+from modelyard.api.metadata import ObjectKey
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import Deployment, DeploymentStatus, Job, JobStatus
 from modelyard.clusters.process.deployments import plan_deployment
@@ -51,12 +51,10 @@ class Controllers:
 
     def _collect(self) -> None:
         """Delete objects whose owners are all gone; a pod goes when its processes have ended."""
-        keys = self._store.keys()
-        bodies = {key: body for key in keys if (body := self._store.get(key)) is not None}
-        things = {key: KubeObject.model_validate(body) for key, body in bodies.items()}
-        uids = {thing.metadata.uid for thing in things.values()}
-        for key, thing in things.items():
-            owners = thing.metadata.owner_references
+        things = self._store.things()
+        uids = {thing.metadata.uid for thing in things}
+        for thing in things:
+            key, owners = thing.key, thing.metadata.owner_references
             if not owners or any(owner.uid in uids for owner in owners):
                 continue
             if key.kind != "Pod":

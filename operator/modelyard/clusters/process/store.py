@@ -50,6 +50,10 @@ class ObjectStore:
             if (found := self.typed(key, kind)) is not None:
                 yield found
 
+    def things(self) -> list[KubeObject]:
+        """All objects, of whatever kind, as far as every object is alike."""
+        return [thing for key in self.keys() if (thing := self.typed(key, KubeObject)) is not None]
+
     def keys(self, *kinds: str) -> list[ObjectKey]:
         """The keys of all objects, or of those of the given kinds, sorted."""
         return sorted(key for key in self._objects if not kinds or key.kind in kinds)

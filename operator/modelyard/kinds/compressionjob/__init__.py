@@ -25,4 +25,22 @@ KIND = Kind(
         PrinterColumn("Digest", ".status.artifact.digest", priority=1),
         PrinterColumn("Message", ".status.message", priority=1),
     ),
+    conditions={
+        "Running": "The pod runs.",
+        "Evaluated": "A candidate was measured.",
+        "GatesPassed": "The candidate holds all gates.",
+        "ArtifactReady": "The artefact is published, with the digest in the status.",
+        "Complete": "The compression is over and its artefact may be taken.",
+        "Rejected": "A gate said no: a result, which is never tried again.",
+        "Failed": "The compression ended without a result.",
+    },
+    states={
+        "Waiting": "The source is not complete, or something that the spec refers to does not exist yet.",
+        "Pending": "No node can take the pod.",
+        "Starting": "The pod starts.",
+        "Running": "The pod runs; the message says at which step.",
+        "Complete": "It published its artefact.",
+        "Rejected": "A gate said no.",
+        "Failed": "It ended without a result.",
+    },
 )

@@ -179,7 +179,7 @@ class CompressionJobSpec(Model):
     def _quantize_is_last(self) -> bool:
         return [step.quantize is not None for step in self.recipe] in ([True], [False, True])
 
-    @transition_rule("self == oldSelf", "spec cannot be changed; delete the job, or give the new one another name")
+    @transition_rule("self == oldSelf", "cannot be changed; delete the job, or give the new one another name")
     def _immutable(self, old: "CompressionJobSpec") -> bool:
         return self == old
 

@@ -34,9 +34,12 @@ def observe(job: CompressionJob, sources: Sources, children: Children, now: date
     pods = sorted(children.pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))
     job = _started(job, sources, pods, children, now)
     said = next((found for pod in reversed(pods) if (found := termination_of(pod)) is not None), None)
-    if said is not None and (child.condition("Complete") or child.condition("Failed")):
+    complete, failed = child.condition("Complete"), child.condition("Failed")
+    if said is not None and (complete or failed):
         return _ended(job, said, now)
-    if failed := child.condition("Failed"):
+    if complete:
+        return _failed(job, "ArtifactLost", "the pod succeeded without a word of its result", now)
+    if failed:
         text = f"{failed.message or failed.reason}; the pod ended without a word"
         return _failed(job, "PodLost", text, now)
     return _working(job, pods, now)
@@ -87,9 +90,9 @@ def _progress(report: ProgressReport) -> CompressionProgress:
 
 def _working(job: CompressionJob, pods: Sequence[Pod], now: datetime) -> CompressionJobStatus:
     blocked = unschedulable(pods)
-    running = any(pod.ready for pod in pods)
+    running = any(pod.ready or pod.finished for pod in pods)
     if blocked is not None:
-        state, reason, text = "Pending", blocked.reason, blocked.message
+        state, reason, text = "Pending", blocked.reason or "Unschedulable", blocked.message
     elif running:
         state, reason = "Running", "PodRuns"
         text = job.status.progress.stage.lower() if job.status.progress else "starting"

@@ -25,5 +25,19 @@ KIND = Kind(
         PrinterColumn("Digest", ".status.stable.digest", priority=1),
         PrinterColumn("Message", ".status.message", priority=1),
     ),
+    conditions={
+        "ModelResolved": "The artefact to serve is known and pinned.",
+        "ArtifactVerified": "A pod has loaded the artefact, and every byte was as the digest says.",
+        "Available": "At least one pod of the stable revision is ready.",
+        "RolloutHealthy": "No pod of the current revisions fails.",
+        "Ready": "All pods of the stable revision are ready.",
+    },
+    states={
+        "Waiting": "There is no artefact to serve yet.",
+        "Starting": "Pods of the first revision start, or the stable one has too few ready pods.",
+        "Ready": "It serves, also while a new revision starts or fails beside it.",
+        "ScaledToZero": "Nothing serves, as asked for.",
+        "Failed": "Pods fail and too few are ready.",
+    },
     scale=ScalePaths(".spec.replicas", ".status.replicas", ".status.selector"),
 )

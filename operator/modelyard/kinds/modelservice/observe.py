@@ -10,7 +10,7 @@ from modelyard.api.labels import REVISION_LABEL
 from modelyard.api.references import StoredArtifact
 from modelyard.api.resource import settled
 from modelyard.api.workloads import Deployment, Service
-from modelyard.kinds.endings import termination_of, unschedulable
+from modelyard.kinds.endings import disrupted, termination_of, unschedulable
 from modelyard.kinds.handoff import Handoff
 from modelyard.kinds.modelservice.desired import child_name, revision_of, source_of, target_of
 from modelyard.kinds.modelservice.model import LastFailure, ModelService, ModelServiceStatus, Revision
@@ -19,6 +19,7 @@ MODEL_RESOLVED = "ModelResolved"
 ARTIFACT_VERIFIED = "ArtifactVerified"
 AVAILABLE = "Available"
 ROLLOUT_HEALTHY = "RolloutHealthy"
+SCALED_TO_ZERO = "ScaledToZero"
 ARTIFACT_REASONS = frozenset({"DigestMismatch", "ArtifactMissing", "ClaimNotMounted"})
 
 
@@ -87,7 +88,7 @@ def _failure(children: Children, revisions: list[str]) -> LastFailure | None:
     for revision in revisions:
         for pod in children.labelled(REVISION_LABEL, revision):
             ended = pod.terminated
-            if pod.ready or ended is None or (ended.exit_code == 0 and not ended.message):
+            if pod.ready or disrupted(pod) or ended is None or (ended.exit_code == 0 and not ended.message):
                 continue
             said = termination_of(pod)
             return LastFailure(
@@ -105,6 +106,8 @@ def _summary(status: ModelServiceStatus, source: Handoff) -> tuple[str, str]:
     stable, candidate, failure = status.stable, status.candidate, status.last_failure
     if status.model is None:
         return ("Blocked" if source.over else "Waiting"), source.message
+    if stable is not None and stable.replicas == 0:
+        return SCALED_TO_ZERO, "replicas is 0: no pod serves"
     if stable is None or stable.ready_replicas < stable.replicas:
         if failure is not None:
             return "Failed", f"{failure.reason}: {failure.message}"
@@ -113,9 +116,9 @@ def _summary(status: ModelServiceStatus, source: Handoff) -> tuple[str, str]:
         return "Starting", count
     served = f"serving {stable.digest} at {status.url}"
     if candidate is not None and failure is not None:
-        return "Ready", f"{served}; the new revision {candidate.revision} fails: {failure.reason}: {failure.message}"
-    if source.artifact is None:
-        return "Ready", f"{served}; kept, since {source.message}"
+        served += f"; the new revision {candidate.revision} fails: {failure.reason}: {failure.message}"
+    elif source.artifact is None:
+        served += f"; kept, since {source.message}"
     return "Ready", served
 
 
@@ -139,8 +142,8 @@ def _conditions(
     if stable is not None and stable.ready_replicas > 0:
         yield true(AVAILABLE, "PodsReady", f"{stable.ready_replicas} of {stable.replicas} pods ready")
     else:
-        reason = blocked.reason if blocked is not None else "NoPodReady"
-        yield false(AVAILABLE, reason or "NoPodReady", blocked.message if blocked is not None else text)
+        reason = SCALED_TO_ZERO if state == SCALED_TO_ZERO else "NoPodReady"
+        yield false(AVAILABLE, (blocked and blocked.reason) or reason, blocked.message if blocked else text)
     if failure is not None:
         yield false(ROLLOUT_HEALTHY, failure.reason, failure.message)
     else:
@@ -149,5 +152,5 @@ def _conditions(
     yield true(conditions.READY, "Serving", text) if ready else false(conditions.READY, state, text)
     if failure is not None or (status.model is None and source.over):
         yield true(conditions.STALLED, failure.reason if failure is not None else source.reason, text)
-    elif not ready or status.candidate is not None:
+    elif state not in ("Ready", SCALED_TO_ZERO) or status.candidate is not None:
         yield true(conditions.RECONCILING, "RollingOut" if ready else state, text)

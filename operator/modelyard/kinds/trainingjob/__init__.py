@@ -25,4 +25,22 @@ KIND = Kind(
         PrinterColumn("Digest", ".status.artifact.digest", priority=1),
         PrinterColumn("Message", ".status.message", priority=1),
     ),
+    conditions={
+        "Scheduled": "Every pod of the current attempt has a node.",
+        "Running": "Every pod of the current attempt runs.",
+        "ArtifactReady": "The artefact is published, with the digest in the status.",
+        "GatePassed": "The artefact's metrics hold all gates.",
+        "Complete": "The training is over and its artefact may be taken.",
+        "Failed": "The training is over and hands nothing on.",
+    },
+    states={
+        "Waiting": "Something that the spec refers to does not exist yet.",
+        "Pending": "No node can take a pod.",
+        "Starting": "Pods start.",
+        "Running": "All pods run.",
+        "Stopping": "An attempt failed, and its pods still end.",
+        "Restarting": "The next attempt starts after a wait.",
+        "Complete": "It published its artefact.",
+        "Failed": "It ended without one that may be taken.",
+    },
 )

@@ -63,8 +63,8 @@ def desired(job: TrainingJob, sources: Sources, children: Children, settings: Se
     if job.status.completion_time is not None or (not children.objects and missing(job, sources) is not None):
         return children.objects
     attempt = max(1, job.status.attempt)
-    resolved = job.status.resolved or resolve(job, sources, job.spec.image or settings.trainer_image)
-    code = children.find(ConfigMap, f"{service_name(job)}-code") or code_copy(job, sources)
+    code = code_of(job, children) or code_copy(job, sources)
+    resolved = job.status.resolved or resolve(job, code, job.spec.image or settings.trainer_image)
     kept = [
         found
         for earlier in range(max(1, attempt - KEPT_ATTEMPTS + 1), attempt)
@@ -80,13 +80,18 @@ def desired(job: TrainingJob, sources: Sources, children: Children, settings: Se
     ]
 
 
-def resolve(job: TrainingJob, sources: Sources, image: str) -> Resolved:
-    """What is frozen when the job is first seen."""
+def resolve(job: TrainingJob, code: ConfigMap | None, image: str) -> Resolved:
+    """What is frozen when the job is first seen; ``code`` is the job's own copy."""
     return Resolved(
         spec_hash=digest_of_json(job.spec.model_dump(mode="json", exclude_none=True)),
         image=image,
-        code_digest=_code_digest(job, sources),
+        code_digest=None if code is None else _digest(code),
     )
+
+
+def code_of(job: TrainingJob, children: Children) -> ConfigMap | None:
+    """The job's own copy of its code, once it is there."""
+    return children.find(ConfigMap, f"{service_name(job)}-code")
 
 
 def code_copy(job: TrainingJob, sources: Sources) -> ConfigMap | None:
@@ -220,12 +225,11 @@ def _code(job: TrainingJob, sources: Sources) -> ConfigMap | None:
     return None if found is None else ConfigMap.model_validate(found)
 
 
-def _code_digest(job: TrainingJob, sources: Sources) -> Digest | None:
-    code = _code(job, sources)
-    return None if code is None else digest_of_json(dict(code.data))
+def _digest(code: ConfigMap) -> Digest:
+    return digest_of_json(dict(code.data))
 
 
 def code_changed(job: TrainingJob, sources: Sources) -> bool:
     """Whether the ConfigMap holds other code than the job started with."""
-    now = _code_digest(job, sources)
-    return now is not None and job.status.resolved is not None and now != job.status.resolved.code_digest
+    code = _code(job, sources)
+    return code is not None and job.status.resolved is not None and _digest(code) != job.status.resolved.code_digest

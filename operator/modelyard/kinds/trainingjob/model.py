@@ -139,11 +139,14 @@ class TrainingJobSpec(Model):
     def _script_has_code(self) -> bool:
         return self.entrypoint.script is None or self.code is not None
 
-    @rule("size(self.gates) == 0 || has(self.output)", "gates look at the artefact: set output.uri")
+    @rule(
+        "!has(self.gates) || size(self.gates) == 0 || has(self.output)",
+        "gates look at the artefact: set output.uri",
+    )
     def _gates_have_output(self) -> bool:
         return not self.gates or self.output is not None
 
-    @transition_rule("self == oldSelf", "spec cannot be changed; delete the job, or give the new one another name")
+    @transition_rule("self == oldSelf", "cannot be changed; delete the job, or give the new one another name")
     def _immutable(self, old: "TrainingJobSpec") -> bool:
         return self == old
 

@@ -1,17 +1,17 @@
 """The status of a TrainingJob, from its children. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from modelyard.api import conditions
 from modelyard.api.children import Children, Sources
 from modelyard.api.conditions import Condition, false, true, unknown
 from modelyard.api.pods import Pod
-from modelyard.api.resource import settled
+from modelyard.api.resource import MESSAGE_LIMIT, settled
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import ProgressReport, PublishedArtifact
 from modelyard.kinds.endings import scheduling_note, termination_of, unschedulable
-from modelyard.kinds.trainingjob.desired import attempt_name, code_changed, missing, resolve
+from modelyard.kinds.trainingjob.desired import attempt_name, code_changed, code_of, missing, resolve
 from modelyard.kinds.trainingjob.model import (
     ArtifactStatus,
     Gate,
@@ -39,7 +39,7 @@ def observe(job: TrainingJob, sources: Sources, children: Children, now: datetim
     if attempt is None:
         return _waiting(job, sources, now)
     pods = children.of_attempt(number)
-    job = job.model_copy(update={"status": _with_pods(job, number, attempt, pods, sources, children.progress, now)})
+    job = job.model_copy(update={"status": _with_pods(job, number, attempt, children, now)})
     if attempt.condition("Complete"):
         return _succeeded(job, pods, now)
     if attempt.condition("Failed"):
@@ -71,24 +71,19 @@ def _waiting(job: TrainingJob, sources: Sources, now: datetime) -> TrainingJobSt
     return _settled(job, now, "Waiting", text, [refused, true(conditions.RECONCILING, "Waiting", text)])
 
 
-def _with_pods(
-    job: TrainingJob,
-    number: int,
-    attempt: Job,
-    pods: Sequence[Pod],
-    sources: Sources,
-    reports: Mapping[str, ProgressReport],
-    now: datetime,
-) -> TrainingJobStatus:
-    """The parts of the status that follow from the attempt's pods alone."""
+def _with_pods(job: TrainingJob, number: int, attempt: Job, children: Children, now: datetime) -> TrainingJobStatus:
+    """The parts of the status that follow from the attempt's children alone."""
     status = job.status
+    image = attempt.spec.template.spec.containers[0].image
+    pods = children.of_attempt(number)
+    reports = children.progress
     report = next((reports[pod.metadata.name] for pod in pods if pod.metadata.name in reports), None)
     said = next((said.checkpoint for pod in pods if (said := termination_of(pod)) and said.checkpoint), None)
     return status.model_copy(
         update={
             "attempt": number,
             "start_time": status.start_time or conditions.timestamp(now),
-            "resolved": status.resolved or resolve(job, sources, attempt.spec.template.spec.containers[0].image),
+            "resolved": status.resolved or resolve(job, code_of(job, children), image),
             "nodes": Nodes(
                 desired=job.spec.nodes,
                 ready=sum(pod.ready for pod in pods),
@@ -115,14 +110,14 @@ def _progress(report: ProgressReport) -> Progress:
 
 def _working(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> TrainingJobStatus:
     scheduled = _scheduled(job, pods)
-    ready = sum(pod.ready for pod in pods)
-    running = ready == job.spec.nodes
+    started = sum(pod.ready or pod.finished for pod in pods)
+    running = started == job.spec.nodes
     if scheduled.status == "False":
         state, text = "Pending", scheduled.message
     elif running:
         state, text = "Running", f"attempt {job.status.attempt}, {job.spec.nodes * job.spec.ranks_per_node} ranks"
     else:
-        state, text = "Starting", f"attempt {job.status.attempt}, {ready} of {job.spec.nodes} pods run"
+        state, text = "Starting", f"attempt {job.status.attempt}, {started} of {job.spec.nodes} pods run"
     return _settled(
         job, now, state, text,
         [true(conditions.ACCEPTED, "Valid"), scheduled,
@@ -243,7 +238,9 @@ def _ended(job: TrainingJob, state: str, text: str, found: Sequence[Condition], 
 
 def _at_rest(job: TrainingJob, sources: Sources) -> TrainingJobStatus:
     hint = f"; its code was edited since: delete {job.metadata.name} to train again"
-    text = job.status.message.removesuffix(hint) + (hint if code_changed(job, sources) else "")
+    text = job.status.message.removesuffix(hint)
+    if code_changed(job, sources):
+        text = text[: MESSAGE_LIMIT - len(hint)] + hint
     return job.status.model_copy(update={"message": text, "observed_generation": job.metadata.generation})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelyard.api.pods import Pod
-from modelyard.kinds.endings import termination_of
+from modelyard.kinds.endings import disrupted, termination_of
 from modelyard.kinds.trainingjob.model import Restart, Restarts
 
 FINAL_REASONS = frozenset({"ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull"})
@@ -35,7 +35,7 @@ class Cause:
 
 def cause_of(pods: Sequence[Pod]) -> Cause:
     """The root cause among the pods of a failed attempt: what failed by itself before what failed with it."""
-    if any(condition.type == "DisruptionTarget" for pod in pods for condition in pod.status.conditions):
+    if any(disrupted(pod) for pod in pods):
         return Cause("Preempted", "the pods had to leave their node")
     causes = [cause for pod in pods if (cause := _cause(pod)) is not None]
     roots = [cause for cause in causes if cause.reason not in CONSEQUENCES]

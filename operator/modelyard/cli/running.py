@@ -1,0 +1,102 @@
+"""``modelyard run``: from a file to objects at rest."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from modelyard.api.metadata import JsonObject, ObjectKey
+from modelyard.cli.display import Display, label
+from modelyard.cli.errors import BadInput
+from modelyard.cli.files import KINDS_BY_NAME, read
+from modelyard.cli.session import Bodies, Interrupted, Session, start_background
+from modelyard.cli.summary import chain_table, compression_table
+from modelyard.cli.verdict import status_of, verdict
+from modelyard.clusters.process.cluster import Change
+from modelyard.clusters.process.lock import owned
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+async def run(file: Path, state: Path, *, keep: bool, port: int | None) -> int:
+    """Run the objects of ``file``; returns the exit code. Raises BadInput and Busy before anything is written."""
+    console = report_console()
+    bodies = read(file)
+    with owned(state):
+        session = Session(state, _ports(bodies, port))
+        submitted = session.submit(bodies)
+        keys = [key for key, _ in submitted if key.kind in KINDS_BY_NAME]
+        _announce(console, submitted, session.bodies(keys))
+        try:
+            with Display(console) as display:
+                found = await session.until_at_rest(keys, display.update, keep=keep)
+        except Interrupted:
+            console.print("stopped; run the same command to go on from the last checkpoint")
+            return EXIT_INTERRUPTED
+    good = all(verdict(body) == "good" for _, body in found)
+    _conclude(console, state, found)
+    if keep:
+        start_background(state)
+        console.print("services keep running; `modelyard stop` ends them", highlight=False)
+    elif any(key.kind == "ModelService" for key in keys):
+        console.print("services stopped; `--keep` leaves them running", highlight=False)
+    return EXIT_DONE if good else EXIT_FAILED
+
+
+async def supervise(state: Path) -> None:
+    """Keep the cluster of ``state`` going until somebody takes over."""
+    with owned(state, background=True):
+        await Session(state).until_told()
+
+
+def report_console() -> Console:
+    """A console that breaks no table where nobody looks at a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def _ports(bodies: list[JsonObject], port: int | None) -> dict[str, int]:
+    """The local port asked for, by Service name. Raises BadInput unless it is clear which service it is for."""
+    if port is None:
+        return {}
+    names = [
+        str(metadata.get("name"))
+        for body in bodies
+        if body.get("kind") == "ModelService" and isinstance(metadata := body.get("metadata"), dict)
+    ]
+    if len(names) != 1:
+        raise BadInput(f"--port: the file has {len(names)} ModelServices; the option needs exactly one")
+    return {names[0]: port}
+
+
+def _announce(console: Console, submitted: list[tuple[ObjectKey, Change]], found: Bodies) -> None:
+    states = {key: status_of(body).state for key, body in found}
+    for key, change in submitted:
+        name = label(key) if key.kind in KINDS_BY_NAME else f"{key.kind.lower()}/{key.name}"
+        state = f" ({states[key]})" if change == "unchanged" and states.get(key) else ""
+        console.print(f"{name} {change}{state}", highlight=False)
+
+
+def _conclude(console: Console, state: Path, found: Bodies) -> None:
+    console.print()
+    console.print(chain_table(found))
+    compression = compression_table(found)
+    if compression is not None:
+        console.print()
+        console.print(compression)
+    console.print()
+    for key, body in found:
+        if verdict(body) == "bad":
+            status = status_of(body)
+            console.print(
+                f"{label(key)}: {status.state}: {status.message}", style="red", highlight=False, soft_wrap=True
+            )
+            console.print(f"  see `modelyard logs {label(key)}`", highlight=False)
+        status_body = body.get("status")
+        report = status_body.get("report") if isinstance(status_body, dict) else None
+        if isinstance(report, dict):
+            path = str(report.get("html")).replace("pvc://", f"{state / 'volumes'}/", 1)
+            console.print(f"report: {path}", highlight=False, soft_wrap=True)
+        if key.kind == "ModelService" and verdict(body) == "good" and isinstance(status_body, dict):
+            console.print(f"service: {status_body.get('url')}/v2/models/{key.name}", highlight=False, soft_wrap=True)

@@ -1,0 +1,66 @@
+"""The CustomResourceDefinition of a kind."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelyard.api.metadata import API_VERSION, GROUP
+from modelyard.api.resource import Resource
+from modelyard.engine.kind import Kind, PrinterColumn, ScalePaths
+from modelyard.schema.structural import structural_schema
+
+CATEGORY = "modelyard"
+
+
+def crd(kind: Kind[Resource]) -> dict[str, Any]:
+    """The CustomResourceDefinition, as JSON. Raises SchemaError when the model cannot be said in one."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.singular,
+                "shortNames": [kind.short_name],
+                "categories": [CATEGORY],
+            },
+            "versions": [
+                {
+                    "name": API_VERSION.removeprefix(f"{GROUP}/"),
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": _columns(kind.columns),
+                    "subresources": {"status": {}, **_scale(kind.scale)},
+                    "schema": {"openAPIV3Schema": structural_schema(kind.model)},
+                }
+            ],
+        },
+    }
+
+
+def _columns(columns: Sequence[PrinterColumn]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": column.name,
+            "type": column.type,
+            "jsonPath": column.json_path,
+            **({"priority": column.priority} if column.priority else {}),
+        }
+        for column in columns
+    ]
+
+
+def _scale(paths: ScalePaths | None) -> dict[str, Any]:
+    if paths is None:
+        return {}
+    return {
+        "scale": {
+            "specReplicasPath": paths.spec_replicas,
+            "statusReplicasPath": paths.status_replicas,
+            "labelSelectorPath": paths.label_selector,
+        }
+    }
