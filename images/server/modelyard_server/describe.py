@@ -1,0 +1,84 @@
+"""What the server and its model say of themselves, in the documents of each protocol."""
+
+from collections.abc import Mapping
+from importlib import metadata
+
+from modelyard.contract.artifact import TensorSpec
+from modelyard_server.tensors import Signature
+from modelyard_server.v1 import SIGNATURE_NAME
+
+MAX_BATCH_SIZE = 256
+"""The largest batch that load generators should try; a request may hold as many rows as its payload allows."""
+
+_TRITON_TYPES: Mapping[str, str] = {"BYTES": "TYPE_STRING"}
+_TENSORFLOW_TYPES: Mapping[str, str] = {"BYTES": "STRING", "FP16": "HALF", "FP32": "FLOAT", "FP64": "DOUBLE"}
+
+
+def server() -> dict[str, object]:
+    """``GET /v2`` (Open Inference Protocol, "Server Metadata")."""
+    return {
+        "name": "modelyard",
+        "version": metadata.version("modelyard"),
+        "extensions": ["binary_tensor_data", "model_configuration"],
+    }
+
+
+def model(signature: Signature) -> dict[str, object]:
+    """``GET /v2/models/{model}`` (Open Inference Protocol, "Model Metadata")."""
+    return {
+        "name": signature.model,
+        "versions": [signature.version],
+        "platform": "onnx_onnxv1",
+        "inputs": [_tensor(spec) for spec in signature.inputs],
+        "outputs": [_tensor(spec) for spec in signature.outputs],
+    }
+
+
+def config(signature: Signature) -> dict[str, object]:
+    """``GET /v2/models/{model}/config``: the part of Triton's ModelConfig that perf_analyzer reads.
+
+    Where ``max_batch_size`` is not 0, the batch dimension is left out of ``dims``.
+    Source: triton-inference-server/server docs/protocol/extension_model_configuration.md.
+    """
+    return {
+        "name": signature.model,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "max_batch_size": MAX_BATCH_SIZE if signature.batched else 0,
+        "input": [_triton_tensor(spec, signature) for spec in signature.inputs],
+        "output": [_triton_tensor(spec, signature) for spec in signature.outputs],
+    }
+
+
+def v1_status(signature: Signature) -> dict[str, object]:
+    """``GET /v1/models/{model}`` (TensorFlow Serving, "Model status API")."""
+    status = {"error_code": "OK", "error_message": ""}
+    return {"model_version_status": [{"version": signature.version, "state": "AVAILABLE", "status": status}]}
+
+
+def v1_metadata(signature: Signature) -> dict[str, object]:
+    """``GET /v1/models/{model}/metadata`` (TensorFlow Serving, "Model Metadata API")."""
+    definition = {
+        "inputs": {spec.name: _tensorflow_tensor(spec) for spec in signature.inputs},
+        "outputs": {spec.name: _tensorflow_tensor(spec) for spec in signature.outputs},
+        "method_name": "tensorflow/serving/predict",
+    }
+    return {
+        "model_spec": {"name": signature.model, "signature_name": "", "version": signature.version},
+        "metadata": {"signature_def": {"signature_def": {SIGNATURE_NAME: definition}}},
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, object]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+
+
+def _triton_tensor(spec: TensorSpec, signature: Signature) -> dict[str, object]:
+    datatype = _TRITON_TYPES.get(spec.datatype, f"TYPE_{spec.datatype}")
+    return {"name": spec.name, "data_type": datatype, "dims": spec.shape[1:] if signature.batched else spec.shape}
+
+
+def _tensorflow_tensor(spec: TensorSpec) -> dict[str, object]:
+    shape = {"dim": [{"size": str(size), "name": ""} for size in spec.shape], "unknown_rank": False}
+    datatype = _TENSORFLOW_TYPES.get(spec.datatype, spec.datatype)
+    return {"dtype": f"DT_{datatype}", "tensor_shape": shape, "name": f"{spec.name}:0"}

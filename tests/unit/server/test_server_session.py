@@ -1,0 +1,90 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from modelyard.contract.artifact import TensorSpec
+from modelyard.contract.runs import ServeRun
+from modelyard_server import session
+from modelyard_server.errors import RequestError, StartError
+
+Publish = Callable[[bytes, list[TensorSpec], list[TensorSpec]], ServeRun]
+
+INDEX = TensorSpec(name="index", datatype="INT64", shape=[-1])
+VALUE = TensorSpec(name="value", datatype="FP32", shape=[-1])
+IMAGE = TensorSpec(name="image", datatype="FP32", shape=[-1, 1, -1, -1])
+MAP = TensorSpec(name="map", datatype="FP32", shape=[-1, 1, -1, -1])
+TEXT = TensorSpec(name="text", datatype="BYTES", shape=[-1])
+SAME = TensorSpec(name="same", datatype="BYTES", shape=[-1])
+
+
+def model(
+    node: NodeProto, given: TensorSpec, found: TensorSpec, constant: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+) -> bytes:
+    types = {"INT64": TensorProto.INT64, "FP32": TensorProto.FLOAT, "BYTES": TensorProto.STRING}
+    ends = [
+        helper.make_tensor_value_info(
+            spec.name, types[spec.datatype], [None if size == -1 else size for size in spec.shape]
+        )
+        for spec in (given, found)
+    ]
+    graph = helper.make_graph([node], "test", ends[:1], ends[1:], [numpy_helper.from_array(constant, "constant")])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data: bytes = proto.SerializeToString()
+    return data
+
+
+GATHER = model(
+    helper.make_node("Gather", ["constant", "index"], ["value"]), INDEX, VALUE, np.arange(3, dtype=np.float32)
+)
+
+
+def test_outputs_come_in_the_order_asked_for(publish: Publish) -> None:
+    loaded = session.load(publish(GATHER, [INDEX], [VALUE]))
+    assert [tensor.tolist() for tensor in loaded.run({"index": np.array([2, 0])}, ["value"])] == [[2, 0]]
+
+
+def test_texts_go_through_the_model(publish: Publish) -> None:
+    identity = model(helper.make_node("Identity", ["text"], ["same"]), TEXT, SAME, np.zeros(1, np.float32))
+    loaded = session.load(publish(identity, [TEXT], [SAME]))
+    assert loaded.run({"text": np.array(["é", ""], object)}, ["same"])[0].tolist() == ["é", ""]
+
+
+def test_values_that_the_model_refuses_are_the_clients_mistake(publish: Publish) -> None:
+    loaded = session.load(publish(GATHER, [INDEX], [VALUE]))
+    with pytest.raises(RequestError, match="the model refuses the values or sizes of these inputs"):
+        loaded.run({"index": np.array([3])}, ["value"])
+
+
+@pytest.mark.parametrize(
+    ("data", "inputs", "outputs", "error"),
+    [
+        (b"no model", [INDEX], [VALUE], "does not load: "),
+        (
+            GATHER,
+            [INDEX],
+            [VALUE.model_copy(update={"datatype": "FP64"})],
+            "output 'value' is float32, the manifest says FP64",
+        ),
+        (GATHER, [INDEX], [SAME], "does not load: "),
+        (GATHER, [TEXT], [VALUE], "does not load: "),
+    ],
+)
+def test_a_model_that_is_not_what_its_manifest_says_does_not_load(
+    publish: Publish, data: bytes, inputs: list[TensorSpec], outputs: list[TensorSpec], error: str
+) -> None:
+    run = publish(data, inputs, outputs)
+    with pytest.raises(StartError, match=error) as failed:
+        session.load(run)
+    assert failed.value.reason == "ModelLoadFailed"
+    assert str(failed.value).startswith(f"{run.artifact.uri}/model.onnx (sha256:")
+
+
+def test_a_warm_up_with_guessed_sizes_may_fail(publish: Publish, caplog: pytest.LogCaptureFixture) -> None:
+    convolution = model(
+        helper.make_node("Conv", ["image", "constant"], ["map"]), IMAGE, MAP, np.ones((1, 1, 3, 3), np.float32)
+    )
+    loaded = session.load(publish(convolution, [IMAGE], [MAP]))
+    assert "digits: warm-up with 1 rows skipped" in caplog.text
+    assert loaded.run({"image": np.ones((1, 1, 3, 3), np.float32)}, ["map"])[0].tolist() == [[[[9]]]]
