@@ -5,6 +5,7 @@ import heapq
 import math
 import random
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -80,10 +81,10 @@ class WorkQueue(Generic[Key]):
                 self._working.add(key)
                 return key
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._seconds_until_due())
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                # Not wait_for: on Python 3.11 that can swallow a cancellation.
+                async with asyncio.timeout(self._seconds_until_due()):
+                    await self._wake.wait()
 
     def done(self, key: Key) -> None:
         """The worker is finished with ``key``."""

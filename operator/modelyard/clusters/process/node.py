@@ -25,7 +25,11 @@ MAX_RESTART_DELAY = 30.0
 SHIM_START_SECONDS = 10.0
 """A shim that has written nothing by then never started."""
 DEFAULT_GRACE_SECONDS = 30
-_NOT_INHERITED = ("PET_", "MODELYARD_", "TORCHELASTIC_", "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "MASTER_", "OMP_")
+_NOT_INHERITED = (
+    "PET_", "MODELYARD_", "TORCHELASTIC_", "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "MASTER_", "OMP_",
+    "PYTHONDONTWRITEBYTECODE",  # makes every start compile torch again
+)  # fmt: skip
+"""Variables of this process that pods do not see, by the beginnings of their names."""
 
 
 class Node:
@@ -121,6 +125,7 @@ class Node:
         env |= {
             layout.ROOT_VARIABLE: str(sandbox.root.resolve()),
             layout.HOST_VARIABLE: pod.status.pod_ip or "127.0.0.1",
+            "TMPDIR": str(sandbox.temporary),
             "GLOO_SOCKET_IFNAME": "lo",
             "HOSTNAME": pod.spec.hostname or pod.metadata.name,
         }
@@ -166,6 +171,7 @@ class Node:
             finished_at=ended.finished_at,
         )
         if for_good:
+            self.sandbox(pod).remove_temporary()
             self._write(pod, podstatus.finished(pod, how))
             return
         delay = min(MAX_RESTART_DELAY, 2.0 ** min(podstatus.run_number(pod), 10))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,12 +35,18 @@ class Sandbox:
         self.folder = state / "pods" / f"{pod.metadata.namespace}.{pod.metadata.name}"
         self.root = self.folder / "root"
         self.log = self.folder / "log"
+        self.temporary = (
+            Path(tempfile.gettempdir()) / f"modelyard-{zlib.crc32(str(self.folder.absolute()).encode()):08x}"
+        )
+        """The pod's /tmp. Its path is short: sockets in it have names of at most 107 bytes."""
         self._volumes = state / "volumes"
 
     def build(self, pod: Pod, store: ObjectStore) -> None:
         """Make the root as the pod's mounts ask. Raises NotMountable, OSError."""
         shutil.rmtree(self.root, ignore_errors=True)
+        shutil.rmtree(self.temporary, ignore_errors=True)
         (self.root / layout.WORK).mkdir(parents=True)
+        self.temporary.mkdir(mode=0o700)
         volumes = {volume.name: volume for volume in pod.spec.volumes}
         for mount in pod.spec.containers[0].volume_mounts:
             inside = mount.mount_path.removeprefix(layout.DEFAULT_ROOT)
@@ -122,7 +130,12 @@ class Sandbox:
 
     def remove(self) -> None:
         """Remove the pod's folder; what its links point to stays."""
+        self.remove_temporary()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove_temporary(self) -> None:
+        """Remove the pod's /tmp: no process of the pod is left."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def _state(self, instance: int) -> Path:
         return self.folder / f"shim-{instance}.json"

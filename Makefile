@@ -1,0 +1,56 @@
+# The two commands of the README: make demo, make test. All set-up happens below build/ and .venv.
+PYTHON ?= python3
+UV := build/tools/bin/uv
+BIN := .venv/bin
+STAMP := .venv/installed
+# Set in some containers; it makes every start compile torch again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-unit test-local check format generate lock clean
+
+demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
+	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
+	@echo
+	$(BIN)/modelyard predict digits --protocol all --samples 360 --state build/demo
+	@echo
+	$(BIN)/modelyard stop --state build/demo
+
+test: test-unit test-local  ## all tests that this machine can run
+
+test-unit: $(STAMP)
+	$(BIN)/pytest tests/unit -n 2
+
+test-local: $(STAMP)
+	$(BIN)/pytest tests/conformance tests/local
+
+check: $(STAMP)  ## what CI checks besides the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy operator images tests docs/examples
+	$(BIN)/lint-imports
+	$(BIN)/modelyard generate --check
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generate: $(STAMP)  ## CRDs, reference pages, code in examples
+	$(BIN)/modelyard generate
+
+lock: $(UV)  ## choose the versions in constraints.txt anew
+	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --upgrade --quiet --output-file constraints.txt
+
+clean:
+	rm -rf build .venv
+
+$(UV): constraints-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 >= 3.11 is needed; set PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv build/tools || { echo "python3 lacks venv; on Debian: apt-get install python3-venv"; exit 1; }
+	build/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-uv.txt
+
+$(STAMP): constraints.txt pyproject.toml $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip install --quiet --python .venv --require-hashes -r constraints.txt
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation -e .
+	@touch $@

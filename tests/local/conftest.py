@@ -1,0 +1,32 @@
+"""State folders that clean up after themselves."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from laptops import DEADLINE, Laptop
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Iterator[Laptop]:
+    """A fresh state folder; what the test leaves running is stopped."""
+    yield from _laptop(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """A state folder for all tests of a module."""
+    yield from _laptop(tmp_path_factory.mktemp("laptop"))
+
+
+def _laptop(folder: Path) -> Iterator[Laptop]:
+    laptop = Laptop(folder)
+    yield laptop
+    for process in laptop.started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=DEADLINE)
+    laptop("stop")
+    laptop.until(lambda: not laptop.processes())
