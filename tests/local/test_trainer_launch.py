@@ -17,7 +17,7 @@ from modelyard.contract.reports import Termination
 from modelyard.contract.runs import CheckpointRun, RunIdentity, TrainRun
 from modelyard.storage import artifacts
 
-DEADLINE = 90.0
+DEADLINE = 120.0
 LINEAGE = Lineage(kind="TrainingJob", name="toy", namespace="default", spec_digest=f"sha256:{'1' * 64}")
 
 TOY = """
@@ -161,20 +161,72 @@ def processes_of(pod: Pod) -> list[int]:
     return found
 
 
+def of_reason(pods: Sequence[Pod], reason: str) -> tuple[Pod, Termination]:
+    """The pod that ended for ``reason``, once all have ended."""
+    ends = [(pod, pod.termination()) for pod in pods]
+    return next((pod, end) for pod, end in ends if end.reason == reason)
+
+
 def test_success_publishes_an_artefact_whose_digest_verifies(attempts: Attempts) -> None:
-    first, second = attempts.start(toy())
-    ends = [first.termination(), second.termination()]
+    pods = attempts.start(toy("print('to stderr', file=sys.stderr)"))
+    ends = [pod.termination() for pod in pods]
     assert [(end.outcome, end.reason) for end in ends] == [("Succeeded", "Completed")] * 2
-    published = next(end.artifact for end in ends if end.artifact)
+    assert [pod.process.returncode for pod in pods] == [0, 0]
+    (published,) = [end.artifact for end in ends if end.artifact]
     _, manifest = artifacts.open_artifact(published)
     assert [file.path for file in manifest.files] == ["model.onnx", "weights.safetensors"]
+    assert manifest.lineage == LINEAGE
+    lines = "".join(pod.log for pod in pods).splitlines()
+    assert sorted(line for line in lines if line.endswith("to stderr")) == [
+        f"[rank {rank}] to stderr" for rank in range(4) for _ in range(12)
+    ]
 
 
-def test_dump(attempts):
-    t = time.time()
-    pods = attempts.start(toy("print('hello', file=__import__('sys').stderr)"))
-    for p in pods:
-        print(p.termination(), time.time() - t)
-        print(p.log)
-    print(processes_of(pods[0]))
-    assert 0
+def test_the_first_rank_that_raises_is_named_and_the_others_only_lost_it(attempts: Attempts) -> None:
+    pods = attempts.start(toy("if step == 4 and run.rank == 2: raise ValueError('labels must be 0..9')"))
+    pod, end = of_reason(pods, "ProcessError")
+    assert (end.outcome, end.rank, pod.process.returncode) == ("Failed", 2, 1)
+    assert end.message.splitlines() == [
+        "rank 2: ValueError: labels must be 0..9",
+        "  train.py:34 in <module>: at_step(run, step)",
+        "  train.py:3 in at_step: if step == 4 and run.rank == 2: raise ValueError('labels must be 0..9')",
+    ]
+    peer, lost = of_reason(pods, "PeerLost")
+    assert (lost.outcome, peer.process.returncode) == ("Failed", 1)
+
+
+def test_a_script_that_saves_nothing_fails(attempts: Attempts) -> None:
+    _, end = of_reason(attempts.start(toy(saves=False)), "NothingSaved")
+    assert end.message == "train.py ended without run.save(...); call it, or remove spec.output"
+
+
+def test_a_killed_rank_fails_its_attempt_and_the_next_one_resumes(attempts: Attempts) -> None:
+    script = toy("if step == 5 and run.rank == 1 and not state: os.kill(os.getpid(), 9)")
+    pod, end = of_reason(attempts.start(script), "ProcessError")
+    assert (end.rank, end.message.partition(";")[0]) == (1, "rank 1 was killed by SIGKILL")
+    assert end.checkpoint is not None
+    wait_until(lambda: processes_of(pod) == [], "the killed rank's pod is gone")
+    again = attempts.start(script)
+    ends = [pod.termination() for pod in again]
+    assert [end.outcome for end in ends] == ["Succeeded", "Succeeded"]
+    assert any(f"resuming after step {end.checkpoint.step}\n" in pod.log for pod in again)
+
+
+def test_sigterm_ends_every_process_of_the_pod(attempts: Attempts) -> None:
+    pods = attempts.start(toy("time.sleep(600 if step == 3 else 0)"))
+    for pod in pods:
+        wait_until(lambda pod=pod: pod.log.count("step 3 of pid") == 2, "both ranks are in the third step")  # type: ignore[misc]
+    for pod in pods:
+        pod.process.send_signal(signal.SIGTERM)
+    ends = [pod.termination() for pod in pods]
+    assert [(end.outcome, end.reason) for end in ends] == [("Failed", "Terminated")] * 2
+    assert [pod.process.returncode for pod in pods] == [143, 143]
+    for pod in pods:
+        wait_until(lambda pod=pod: processes_of(pod) == [], "no process is left")  # type: ignore[misc]
+
+
+def test_a_killed_launcher_leaves_no_rank_behind(attempts: Attempts) -> None:
+    (pod,) = attempts.start(toy("time.sleep(600 if step == 3 else 0)"), nodes=1)
+    wait_until(lambda: pod.log.count("step 3 of pid") == 2, "both ranks are in the third step")
+    pod.process.kill()
+    wait_until(lambda: processes_of(pod) == [], "no process is left")

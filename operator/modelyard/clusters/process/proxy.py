@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from typing import Self
 
 REFUSAL = b'{"error":"no pod of this service is ready"}'
 _ANSWER = (
@@ -15,27 +16,30 @@ LOOPBACK = "127.0.0.1"
 class LocalPort:
     """One Service: a listening port, and the backends that connections go to."""
 
-    def __init__(self, server: asyncio.Server, port: int) -> None:
-        self._server = server
-        self.port = port
+    def __init__(self) -> None:
+        self._server: asyncio.Server | None = None
         self.backends: Sequence[tuple[str, int]] = ()
         self._turn = 0
         self._open: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def listen(cls, port: int) -> "LocalPort":
-        """Listen on a port of the loopback address. Raises OSError when it is in use."""
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await local._accept(reader, writer)
-
-        server = await asyncio.start_server(accept, LOOPBACK, port)
-        local = cls(server, port)
+    async def listen(cls, port: int) -> Self:
+        """Listen on a port of the loopback address, 0 for any free one. Raises OSError when it is in use."""
+        local = cls()
+        local._server = await asyncio.start_server(local._accept, LOOPBACK, port)
         return local
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        assert self._server is not None
+        number: int = self._server.sockets[0].getsockname()[1]
+        return number
 
     async def close(self) -> None:
         """Stop listening and end open connections."""
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
@@ -55,6 +59,7 @@ class LocalPort:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         backend = await self._connect()
         if backend is None:
+            await reader.read(65536)  # a client that is still writing would see a reset, not the answer
             writer.write(_ANSWER)
             await writer.drain()
             return

@@ -126,7 +126,7 @@ def run_config(job: TrainingJob, attempt: int, resolved: Resolved) -> ConfigMap:
         args=spec.entrypoint.args,
         backend=spec.backend,
         checkpoint=CheckpointRun(
-            uri=spec.checkpoint.uri, resume=spec.checkpoint.resume, keep_latest=spec.checkpoint.keep_latest
+            uri=spec.checkpoint.uri, resume=spec.checkpoint.resume, keep_latest=spec.checkpoint.keep.latest
         )
         if spec.checkpoint
         else None,

@@ -58,6 +58,13 @@ class Entrypoint(Model):
         return (self.script is None) != (self.module is None)
 
 
+class Keep(Model):
+    """Which checkpoints stay; the others are deleted."""
+
+    latest: Annotated[int, Field(ge=1, le=100)] = 2
+    """So many of the newest."""
+
+
 class Checkpoint(Model):
     """Where checkpoints go, and whether a new attempt starts from them."""
 
@@ -65,8 +72,8 @@ class Checkpoint(Model):
     """A folder; this job's checkpoints lie below it, under the job's uid."""
     resume: Literal["Auto", "Never"] = "Auto"
     """Auto: a new attempt starts from the newest committed checkpoint of this job."""
-    keep_latest: Annotated[int, Field(ge=1, le=100)] = 2
-    """How many checkpoints stay; older ones are deleted."""
+    keep: Keep = Keep()
+    """Which checkpoints stay."""
 
 
 class Output(Model):
