@@ -1,0 +1,12 @@
+"""Why a compression gives no result: a reason for a condition, and a message with the remedy."""
+
+
+class CompressionError(Exception):
+    """The input is at fault, so another try would fail alike.
+
+    ``reason`` is CamelCase for a condition, ``str(error)`` is for a person and names the field to change.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,51 @@
+"""Which candidate holds its limits, and which one is selected?"""
+
+from collections.abc import Sequence
+
+from modelyard.contract.reports import Decimal, GateResult, decimal
+from modelyard.contract.runs import GatesRun
+from modelyard_compressor.results import CandidateFigures, MeasuredTrial
+
+_ROUNDING = 1e-9
+"""A drop from 0.97 to 0.96 is 0.010000000000000009 in binary, and holds a limit of 0.01."""
+
+
+def judge(gates: GatesRun, figures: CandidateFigures) -> list[GateResult]:
+    """The verdict of each gate that has a limit, named as in ``spec.gates``; latencies at the first batch size."""
+    latency, speedup = figures.latencies[0].p99_milliseconds, figures.speedups[0].value
+    verdicts = [
+        _at_most("maxAccuracyDrop", gates.max_accuracy_drop, figures.accuracy_drop),
+        _at_most("maxLatencyP99Milliseconds", gates.max_latency_p99_milliseconds, latency),
+        _at_least("minSpeedup", gates.min_speedup, speedup),
+        _at_most("maxSizeBytes", gates.max_size_bytes, figures.size_bytes),
+    ]
+    return [verdict for verdict in verdicts if verdict is not None]
+
+
+def select(trials: Sequence[MeasuredTrial]) -> MeasuredTrial:
+    """The trial that passes the most gates, and of those the one with the best median speedup.
+
+    So the selected trial passes all gates whenever one does. ``trials`` is not empty.
+    """
+    return max(trials, key=lambda trial: (sum(gate.passed for gate in trial.gates), trial.figures.speedups[0].value))
+
+
+def refusal(gates: Sequence[GateResult]) -> str:
+    """The failed gates in one line, such as ``maxAccuracyDrop: 0.031 observed, limit 0.01``."""
+    return "; ".join(f"{gate.name}: {gate.observed} observed, limit {gate.limit}" for gate in gates if not gate.passed)
+
+
+def _at_most(name: str, limit: float | None, observed: float) -> GateResult | None:
+    if limit is None:
+        return None
+    return GateResult(name=name, limit=_text(limit), observed=_text(observed), passed=observed <= limit + _ROUNDING)
+
+
+def _at_least(name: str, limit: float | None, observed: float) -> GateResult | None:
+    if limit is None:
+        return None
+    return GateResult(name=name, limit=_text(limit), observed=_text(observed), passed=observed >= limit - _ROUNDING)
+
+
+def _text(value: float) -> Decimal:
+    return str(value) if isinstance(value, int) else decimal(value)

@@ -1,0 +1,88 @@
+"""Can this run begin? Source and data verified, the source evaluated, the trials planned."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import onnx
+
+from modelyard.contract.runs import CompressRun
+from modelyard_compressor import accuracy
+from modelyard_compressor.calibration import choose
+from modelyard_compressor.cpu import Cpu, this_cpu
+from modelyard_compressor.data import DEFAULT_FILES, DataSet, Role, read_data, shared_samples
+from modelyard_compressor.failures import CompressionError
+from modelyard_compressor.measure import Subject, check_batch_sizes
+from modelyard_compressor.sessions import Model, Tensor
+from modelyard_compressor.source import Source, open_source
+from modelyard_compressor.trials import Trial, plan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that the trials start from."""
+
+    source: Source
+    baseline: Subject
+    evaluation: DataSet
+    calibration: DataSet | None
+    """Absent where none was named and the source carries none."""
+    drawn: dict[str, Tensor] | None
+    """The calibration samples to use; absent where no trial is static."""
+    shared_samples: int
+    """Evaluation samples that the calibration file also holds."""
+    cpu: Cpu
+    trials: list[Trial]
+
+    @property
+    def drawn_samples(self) -> int:
+        """How many calibration samples are used."""
+        return len(next(iter(self.drawn.values()))) if self.drawn else 0
+
+
+def prepare(run: CompressRun) -> Prepared:
+    """Verify, read, evaluate and plan.
+
+    Raises StorageError, and CompressionError: EvaluationMissing, CalibrationMissing, CalibrationEqualsEvaluation,
+    SourceUnusable, BatchSizeUnsupported, NothingToQuantize, and what reading and evaluating the data raise.
+    """
+    source = open_source(run.source)
+    with _usable(source):
+        model = Model(source.model, run.threads)
+    check_batch_sizes(run.batch_sizes, model)
+    evaluation = read_data("evaluation", run.evaluation, source, model.dtypes)
+    if evaluation is None:
+        raise _missing("evaluation", source)
+    calibration = read_data("calibration", run.calibration, source, model.dtypes)
+    shared = shared_samples(calibration, evaluation) if calibration else 0
+    cpu = this_cpu()
+    trials = plan(run.quantize, {node.op_type for node in onnx.load(source.model).graph.node}, cpu)
+    drawn = None
+    if any(trial.mode == "Static" for trial in trials):
+        if calibration is None:
+            raise _missing("calibration", source)
+        drawn = calibration.rows(choose(len(calibration), run.calibration_samples, run.seed, model.batch or 1))
+    with _usable(source):
+        baseline = Subject(source.model, model, accuracy.evaluate(model, evaluation, run.metric, max(run.batch_sizes)))
+    return Prepared(source, baseline, evaluation, calibration, drawn, shared, cpu, trials)
+
+
+@contextmanager
+def _usable(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except CompressionError:
+        raise
+    except Exception as error:
+        raise CompressionError(
+            "SourceUnusable",
+            f"spec.source: onnxruntime cannot run {source.reference.uri} on the evaluation set: {error}",
+        ) from error
+
+
+def _missing(role: Role, source: Source) -> CompressionError:
+    return CompressionError(
+        f"{role.capitalize()}Missing",
+        f"spec.data.{role}: {source.reference.uri} carries no {DEFAULT_FILES[role]}; "
+        f"name a file here, or let the training save one with its model",
+    )

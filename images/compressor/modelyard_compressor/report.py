@@ -1,0 +1,107 @@
+"""What does the report say, and where does it go? One JSON document, and a page made from nothing else."""
+
+import shutil
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from modelyard.contract.artifact import ArtifactReference, Lineage
+from modelyard.contract.base import Document
+from modelyard.contract.reports import PublishedArtifact, ReportLocation
+from modelyard.contract.runs import GatesRun, RunIdentity
+from modelyard.storage.artifacts import place_directory
+from modelyard.storage.uri import local_path
+from modelyard_compressor.accuracy import Metric
+from modelyard_compressor.data import DataOrigin
+from modelyard_compressor.latency import NOISY
+from modelyard_compressor.layers import Layer
+from modelyard_compressor.results import Figures, InfeasibleTrial, MeasuredTrial
+
+HTML_FILE = "report.html"
+JSON_FILE = "report.json"
+
+
+class DataReport(Document):
+    """Which samples were used."""
+
+    evaluation: DataOrigin
+    calibration: DataOrigin | None = None
+    """Absent where no trial needed it and the source carries none."""
+    calibration_samples: int
+    """How many of them were drawn; 0 where no trial is static."""
+    shared_samples: int
+    """Evaluation samples that the calibration file also holds."""
+    seed: int
+
+
+class Machine(Document):
+    """Where the figures were measured, and with what."""
+
+    cpu_model: str
+    architecture: str
+    vnni: bool
+    threads: int
+    throttled_periods: int | None = None
+    """Scheduling periods in which the CPU limit stopped the pod while it measured; absent where unknown."""
+    frameworks: dict[str, str]
+
+
+class Report(Document):
+    """Everything that one CompressionJob found out."""
+
+    schema_version: Literal[1] = 1
+    created: datetime
+    identity: RunIdentity
+    outcome: Literal["Succeeded", "Rejected"]
+    reason: str
+    message: str
+    metric: Metric
+    source: ArtifactReference
+    artifact: PublishedArtifact | None = None
+    """Absent where a gate said no."""
+    lineage: Lineage
+    data: DataReport
+    machine: Machine
+    limits: GatesRun
+    baseline: Figures
+    trials: list[MeasuredTrial]
+    infeasible: list[InfeasibleTrial]
+    selected: str
+    """The name of one of ``trials``."""
+    layers: list[Layer]
+    """Of the selected trial."""
+    opset: int
+    ir_version: int
+
+    @property
+    def chosen(self) -> MeasuredTrial:
+        """The selected trial."""
+        return next(trial for trial in self.trials if trial.name == self.selected)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the baseline's latency varied too much for the comparison to be trusted."""
+        return any(latency.variation > NOISY for latency in self.baseline.latencies)
+
+
+def publish_report(report: Report, html: str, output_uri: str, name: str, scratch: Path) -> ReportLocation:
+    """Write both files to ``<output_uri>/<name>``, in place of those of an earlier try.
+
+    They are put together in the empty folder ``scratch``. Raises StorageError; the earlier report is back then.
+    """
+    (scratch / HTML_FILE).write_text(html)
+    (scratch / JSON_FILE).write_text(report.to_json())
+    uri = f"{output_uri.rstrip('/')}/{name}"
+    target = local_path(uri)
+    earlier = target.with_name(f".replaced-{uuid.uuid4().hex[:12]}")
+    if target.exists():
+        target.rename(earlier)
+    try:
+        place_directory(scratch, [HTML_FILE, JSON_FILE], target, uri)
+    except BaseException:
+        if earlier.exists():
+            earlier.rename(target)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
+    return ReportLocation(html=f"{uri}/{HTML_FILE}", json_=f"{uri}/{JSON_FILE}")

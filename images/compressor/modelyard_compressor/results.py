@@ -1,0 +1,67 @@
+"""What is known of a model after it was measured?"""
+
+from modelyard.contract.base import Document
+from modelyard.contract.reports import Candidate, GateResult, Measurement, decimal
+from modelyard_compressor.intervals import Interval
+from modelyard_compressor.latency import Latency, Speedup
+from modelyard_compressor.trials import Trial
+
+
+class Figures(Document):
+    """Accuracy, size and latency of one model; latencies in the order of the batch sizes asked for."""
+
+    accuracy: float
+    """In units of the metric."""
+    size_bytes: int
+    """Of ``model.onnx``."""
+    latencies: list[Latency]
+
+    def measurement(self) -> Measurement:
+        """The same in the words of the contract, at the first batch size."""
+        return Measurement(
+            accuracy=decimal(self.accuracy),
+            latency_p50_milliseconds=decimal(self.latencies[0].p50_milliseconds),
+            latency_p99_milliseconds=decimal(self.latencies[0].p99_milliseconds),
+            size_bytes=self.size_bytes,
+        )
+
+
+class CandidateFigures(Figures):
+    """A compressed model's figures beside its source's."""
+
+    accuracy_drop: float
+    """Positive where the candidate is worse, whatever the metric."""
+    accuracy_drop_interval: Interval
+    speedups: list[Speedup]
+    int8_mac_share: float
+
+
+class InfeasibleTrial(Document):
+    """A trial that could not be built or run, and why."""
+
+    name: str
+    trial: Trial
+    error: str
+
+
+class MeasuredTrial(Document):
+    """A trial that was built and measured, and the verdict of each gate on it."""
+
+    name: str
+    trial: Trial
+    figures: CandidateFigures
+    gates: list[GateResult]
+
+    @property
+    def passed(self) -> bool:
+        return all(gate.passed for gate in self.gates)
+
+    def candidate(self) -> Candidate:
+        """The figures in the words of the contract, at the first batch size."""
+        return Candidate(
+            **self.figures.measurement().model_dump(by_alias=False),
+            trial=self.name,
+            accuracy_drop=decimal(self.figures.accuracy_drop),
+            speedup=decimal(self.figures.speedups[0].value),
+            int8_mac_share=decimal(self.figures.int8_mac_share),
+        )

@@ -1,0 +1,41 @@
+"""What is to be compressed? A published artefact, every byte verified."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard.contract.artifact import MODEL_FILE, ArtifactReference, Manifest
+from modelyard.storage.artifacts import open_artifact
+from modelyard_compressor.failures import CompressionError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A verified artefact with a model."""
+
+    reference: ArtifactReference
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file."""
+        return self.directory / MODEL_FILE
+
+    @property
+    def model_bytes(self) -> int:
+        """The size of the ONNX file."""
+        return self.model.stat().st_size
+
+
+def open_source(reference: ArtifactReference) -> Source:
+    """The artefact behind ``reference``.
+
+    Raises StorageError (ArtifactMissing, DigestMismatch, InvalidUri, ClaimNotMounted) and CompressionError
+    (ModelMissing).
+    """
+    directory, manifest = open_artifact(reference)
+    if manifest.file(MODEL_FILE) is None:
+        raise CompressionError(
+            "ModelMissing", f"spec.source: {reference.uri} holds no {MODEL_FILE}; let the training save its model"
+        )
+    return Source(reference, directory, manifest)
