@@ -135,11 +135,11 @@ def validate(file: File) -> None:
 
 
 @app.command(hidden=True)
-def supervise(*, state: State = None) -> None:
+def supervise(*, state: State = None, ready_fd: Annotated[int, typer.Option("--ready-fd")]) -> None:
     """Keep the local cluster going in the background, until another command takes over."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    asyncio.run(running.supervise(state_folder(state)))
+    asyncio.run(running.supervise(state_folder(state), ready_fd))
 
 
 @app.command(name="generate", hidden=True)

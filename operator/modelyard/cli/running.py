@@ -1,5 +1,6 @@
 """``modelyard run``: from a file to objects at rest."""
 
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -44,10 +45,15 @@ async def run(file: Path, state: Path, *, keep: bool, port: int | None) -> int:
     return EXIT_DONE if good else EXIT_FAILED
 
 
-async def supervise(state: Path) -> None:
-    """Keep the cluster of ``state`` going until somebody takes over."""
+async def supervise(state: Path, ready_fd: int) -> None:
+    """Keep the cluster of ``state`` going until somebody takes over; write a byte to ``ready_fd`` once it goes."""
+
+    def ready() -> None:
+        os.write(ready_fd, b"1")
+        os.close(ready_fd)
+
     with owned(state, background=True):
-        await Session(state).until_told()
+        await Session(state).until_told(ready)
 
 
 def report_console() -> Console:

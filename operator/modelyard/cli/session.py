@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ class Session:
     async def stop_pods(self) -> None:
         """End all pods, and let every object's status say so."""
         await self.cluster.stop_pods()
-        await self._controller.first_pass()
+        await self._controller.visit_all()
 
     async def until_at_rest(self, keys: Sequence[ObjectKey], show: Callable[[Bodies], None], *, keep: bool) -> Bodies:
         """Work until all these objects are at rest, calling ``show`` at every change; returns them as they then are.
@@ -87,10 +88,12 @@ class Session:
             raise Interrupted
         return found
 
-    async def until_told(self) -> None:
-        """Work until SIGTERM or SIGINT, then leave the pods to whoever comes next."""
+    async def until_told(self, ready: Callable[[], None]) -> None:
+        """Call ``ready`` once all is under control; work until SIGTERM, then leave the pods to whoever comes next."""
         told = _on_signals()
         async with self.working():
+            await self._controller.first_pass()
+            ready()
             await told.wait()
 
     async def _rest(self, keys: Sequence[ObjectKey], show: Callable[[Bodies], None]) -> None:
@@ -112,12 +115,21 @@ def _on_signals() -> asyncio.Event:
 
 
 def start_background(state: Path) -> None:
-    """Start a process that keeps the cluster of ``state`` going after this one has ended."""
+    """Start a process that keeps the cluster of ``state`` going after this one; return once it does.
+
+    Raises RuntimeError when it cannot.
+    """
+    ready, told = os.pipe()
     with (state / "background.log").open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "modelyard", "supervise", "--state", str(state)],
+            [sys.executable, "-m", "modelyard", "supervise", "--state", str(state), "--ready-fd", str(told)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=[told],
         )
+    os.close(told)
+    with os.fdopen(ready, "rb") as answer:
+        if not answer.read(1):
+            raise RuntimeError(f"the background process ended; {state / 'background.log'} says why")

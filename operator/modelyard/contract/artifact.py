@@ -93,4 +93,6 @@ class ArtifactReference(Document):
     """An artefact named by place and content."""
 
     uri: str
+    """Where it lies."""
     digest: Digest
+    """Its digest: that of its manifest."""

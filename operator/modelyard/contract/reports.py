@@ -35,8 +35,11 @@ class CheckpointReport(Document):
     """The newest committed checkpoint."""
 
     step: int
+    """The training step that it was taken after."""
     uri: str
+    """Where it lies."""
     digest: Digest
+    """Digest of its content."""
 
 
 class ProgressReport(Document):
@@ -61,49 +64,68 @@ class PublishedArtifact(ArtifactReference):
     """A published artefact and what its manifest says of it."""
 
     size_bytes: int
+    """Size of its files."""
     metrics: dict[str, Decimal] = {}
+    """The metrics that were saved with it."""
 
 
 class Measurement(Document):
     """Accuracy, latency and size of one model, measured in the compressor's pod."""
 
     accuracy: Decimal
+    """The metric of the spec, on the evaluation set."""
     latency_p50_milliseconds: Decimal
+    """Median latency at the first batch size."""
     latency_p99_milliseconds: Decimal
+    """99th percentile of latency at the first batch size."""
     size_bytes: int
+    """Size of the model file."""
 
 
 class Candidate(Measurement):
     """A compressed model beside its source."""
 
     trial: str
+    """What was tried, in short."""
     accuracy_drop: Decimal
+    """Loss against the source, absolute; below 0 where it gained."""
     speedup: Decimal
+    """The source's median latency over this one's."""
     int8_mac_share: Decimal
+    """The share of multiplications that run in eight bits, from 0 to 1."""
 
 
 class GateResult(Document):
     """One gate's verdict."""
 
     name: str
+    """The gate's name in the spec."""
     limit: Decimal
+    """What the spec asks for."""
     observed: Decimal
+    """What was measured."""
     passed: bool
+    """Whether the limit holds."""
 
 
 class Environment(Document):
     """The CPU and runtime that the measurements hold for."""
 
     cpu_model: str
+    """The CPU's name."""
     vnni: bool
+    """Whether it multiplies eight-bit integers without saturating."""
     onnxruntime: str
+    """The version of ONNX Runtime."""
 
 
 class ReportLocation(Document):
     """Where the report of a CompressionJob lies."""
 
     html: str
+    """The page with tables and plots."""
     json_: Annotated[str, Field(alias="json")]
+    """The same for programs."""
 
 
 class Termination(Document):

@@ -46,6 +46,11 @@ class Controller:
         await self._listed.wait()
         await self._queue.idle()
 
+    async def visit_all(self) -> None:
+        """Visit every object as it is now, and return once nothing waits for work."""
+        await self._add_all()
+        await self._queue.idle()
+
     async def _watch(self) -> None:
         async for changed in self._cluster.changes():
             for key in self._concerned(changed):
@@ -53,10 +58,13 @@ class Controller:
 
     async def _resync(self) -> None:
         while True:
-            for key in await self._cluster.list_keys(list(self._reconcilers)):
-                self._queue.add(key)
+            await self._add_all()
             self._listed.set()
             await asyncio.sleep(RESYNC_SECONDS * self._random.uniform(0.9, 1.1))
+
+    async def _add_all(self) -> None:
+        for key in await self._cluster.list_keys(list(self._reconcilers)):
+            self._queue.add(key)
 
     async def _work(self) -> None:
         while True:

@@ -21,7 +21,6 @@ KEYWORDS = (
 """All that a node may say, in the order in which it says it."""
 _REMEDIES = {
     "anyOf": "a union; use optional siblings and one rule that exactly one is set",
-    "oneOf": "a union; use optional siblings and one rule that exactly one is set",
     "exclusiveMinimum": "gt; use ge",
     "exclusiveMaximum": "lt; use le",
     "patternProperties": "a pattern for map keys; use a rule, or a list with keys",

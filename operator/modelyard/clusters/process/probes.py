@@ -18,13 +18,18 @@ class Prober:
         self._ready: set[str] = set()
 
     def ready(self, pod: Pod) -> bool:
-        """Whether the pod's newest probe succeeded; the first call starts probing. True where there is no probe."""
+        """Whether the pod's newest probe succeeded; the first call starts probing. True where there is no probe.
+
+        Until the first answer a pod is what it was: another process may have probed it before.
+        """
         container = pod.spec.containers[0]
         probe = container.readiness_probe
         if probe is None:
             return True
         uid = pod.metadata.uid
         if uid not in self._tasks:
+            if pod.ready:
+                self._ready.add(uid)
             port = next(port.container_port for port in container.ports if port.name == probe.http_get.port)
             url = f"http://{pod.status.pod_ip}:{port}{probe.http_get.path}"
             self._tasks[uid] = asyncio.create_task(self._ask(uid, url, float(probe.period_seconds)))

@@ -84,13 +84,15 @@ def _url(service: ModelService, front: Service) -> str:
 
 
 def _failure(children: Children, revisions: list[str]) -> LastFailure | None:
-    """Why a pod that is not ready last ended."""
+    """Why a pod that is not ready last ended; a node that went down is no failure, unless the pod had named one."""
     for revision in revisions:
         for pod in children.labelled(REVISION_LABEL, revision):
             ended = pod.terminated
-            if pod.ready or disrupted(pod) or ended is None or (ended.exit_code == 0 and not ended.message):
+            if pod.ready or ended is None or (ended.exit_code == 0 and not ended.message):
                 continue
             said = termination_of(pod)
+            if said is None and disrupted(pod):
+                continue
             return LastFailure(
                 pod=pod.metadata.name,
                 reason=said.reason if said else ended.reason or "Error",
