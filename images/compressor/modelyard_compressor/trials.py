@@ -61,7 +61,7 @@ def plan(axes: QuantizeRun, op_types: Collection[str], cpu: Cpu) -> list[Trial]:
 
     Raises CompressionError (NothingToQuantize) where mode is Auto and there is nothing to quantize.
     """
-    saturates = {"Auto": cpu.saturates, "On": True, "Off": False}[axes.reduce_range]
+    saturates = {"Auto": cpu.saturates, "Always": True, "Never": False}[axes.reduce_range]
     trials: list[Trial] = []
     for asked, per_channel, method in product(axes.mode, axes.per_channel, axes.calibration_method):
         mode = auto_mode(op_types) if asked == "Auto" else asked

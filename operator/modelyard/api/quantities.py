@@ -2,10 +2,21 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=24)]
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[
+    str,
+    Field(pattern=QUANTITY_PATTERN, max_length=24, json_schema_extra={"x-kubernetes-int-or-string": True}),
+    BeforeValidator(_as_text),
+]
+"""A number with a unit; a whole number may stand without quotes."""
 DecimalString = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$", max_length=32)]
 """A number as a decimal string: Kubernetes specs carry no floats."""
 

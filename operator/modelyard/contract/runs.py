@@ -52,8 +52,8 @@ class QuantizeRun(Document):
 
     mode: list[Literal["Auto", "Static", "Dynamic"]]
     per_channel: list[bool]
-    reduce_range: Literal["Auto", "On", "Off"]
-    """Auto: on where an x86 CPU lacks VNNI, since U8S8 sums saturate there (onnxruntime#5849)."""
+    reduce_range: Literal["Auto", "Always", "Never"]
+    """Auto: Always where an x86 CPU lacks VNNI, since U8S8 sums saturate there (onnxruntime#5849)."""
     calibration_method: list[Literal["MinMax", "Entropy", "Percentile"]]
 
 

@@ -55,7 +55,9 @@ def check(bodies: Sequence[JsonObject], kinds: Mapping[str, Kind[Resource]], loo
 def check_one(body: JsonObject, kinds: Mapping[str, Kind[Resource]]) -> list[str]:
     """What is wrong with one object on its own."""
     kind, version = body.get("kind"), body.get("apiVersion")
-    if kind in PLAIN_KINDS and version == PLAIN_KINDS[str(kind)]:
+    if not isinstance(kind, str):
+        return ["kind: required, a word"]
+    if kind in PLAIN_KINDS and version == PLAIN_KINDS[kind]:
         return _well_formed(body)
     if kind not in kinds:
         known = ", ".join((*kinds, *PLAIN_KINDS))
@@ -63,7 +65,7 @@ def check_one(body: JsonObject, kinds: Mapping[str, Kind[Resource]]) -> list[str
     if version != API_VERSION:
         return [f"apiVersion: {version!r} is not served for {kind}; write {API_VERSION}"]
     try:
-        kinds[str(kind)].model.model_validate({**body, "status": {}})
+        kinds[kind].model.model_validate({**body, "status": {}})
     except ValidationError as error:
         return problems(error)
     return []

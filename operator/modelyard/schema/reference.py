@@ -91,7 +91,7 @@ def _rules(schema: Node) -> Iterator[str]:
 
 
 def _type(node: Node) -> str:
-    match node["type"]:
+    match node.get("type", "quantity"):
         case "array":
             return f"list of {_type(node['items'])}"
         case "object" if "additionalProperties" in node:

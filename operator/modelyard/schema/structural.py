@@ -13,10 +13,11 @@ Node = dict[str, Any]
 """One node of a schema."""
 
 RULES = "x-kubernetes-validations"
+INT_OR_STRING = "x-kubernetes-int-or-string"
 KEYWORDS = (
     "description", "type", "format", "enum", "default", "pattern", "minimum", "maximum", "minLength", "maxLength",
-    "minItems", "maxItems", "maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", RULES,
-    "required", "properties", "additionalProperties", "items",
+    "minItems", "maxItems", "maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", INT_OR_STRING,
+    RULES, "required", "properties", "additionalProperties", "items",
 )  # fmt: skip
 """All that a node may say, in the order in which it says it."""
 _REMEDIES = {
@@ -109,7 +110,8 @@ class _Walk:
             }
         if not self._spec or _says_nothing(found):
             found.pop("default", None)
-        return {keyword: found[keyword] for keyword in KEYWORDS if keyword in found}
+        ordered = {keyword: found[keyword] for keyword in KEYWORDS if keyword in found}
+        return _int_or_string(ordered) if INT_OR_STRING in ordered else ordered
 
     def _property(self, part: Node, path: str, above: tuple[str, ...]) -> Node:
         found = self.node(part, path, above)
@@ -156,6 +158,12 @@ def _refuse(path: str, what: str) -> NoReturn:
 
 def _validation(rule: Rule) -> Node:
     return {"rule": rule.cel, "message": rule.message}
+
+
+def _int_or_string(node: Node) -> Node:
+    """A quantity, which has no one type: the only union that a structural schema can say."""
+    rest = {keyword: value for keyword, value in node.items() if keyword != "type"}
+    return {"anyOf": [{"type": "integer"}, {"type": "string"}], **rest}
 
 
 def _integer_format(node: Node) -> str:

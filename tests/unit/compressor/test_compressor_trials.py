@@ -40,7 +40,7 @@ def test_any_instruction_that_sums_in_32_bits_needs_no_reduced_range(flag: str) 
 
 
 def test_reduce_range_can_be_asked_for_and_forbidden() -> None:
-    asked = plan(axes(reduce_range="On"), CONV_NET, VNNI) + plan(axes(reduce_range="Off"), CONV_NET, AVX2)
+    asked = plan(axes(reduce_range="Always"), CONV_NET, VNNI) + plan(axes(reduce_range="Never"), CONV_NET, AVX2)
 
     assert [trial.reduce_range for trial in asked] == [True, False]
 

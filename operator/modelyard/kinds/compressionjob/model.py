@@ -89,7 +89,7 @@ class Quantize(Model):
     """Static: convolutions, with calibration. Dynamic: matrix products only. Auto: by the model's operators."""
     per_channel: Annotated[list[bool], Field(min_length=1, max_length=2)] = [True]
     """One scale for each output channel of a weight."""
-    reduce_range: Literal["Auto", "On", "Off"] = "Auto"
+    reduce_range: Literal["Auto", "Always", "Never"] = "Auto"
     """Seven-bit weights. Auto: where the CPU has no VNNI and would saturate."""
     calibration_method: Annotated[
         list[Literal["MinMax", "Entropy", "Percentile"]], Field(min_length=1, max_length=3)

@@ -58,8 +58,11 @@ def target_of(service: ModelService, sources: Sources) -> StoredArtifact | None:
 
 
 def revision_of(service: ModelService, artifact: StoredArtifact) -> str:
-    """Hash of the model and of all that its pods are made with; the number of pods is not part of it."""
-    spec = service.spec.model_dump(mode="json", exclude_none=True, exclude={"model", "replicas"})
+    """Hash of the model and of all that its pods are made with; the number of pods is not part of it.
+
+    Defaults are left out, so that a field that a later version adds rolls nothing out.
+    """
+    spec = service.spec.model_dump(mode="json", exclude_defaults=True, exclude={"model", "replicas"})
     return short(digest_of_json([artifact.digest, spec]), 8)
 
 

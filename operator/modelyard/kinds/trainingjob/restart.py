@@ -7,7 +7,9 @@ from modelyard.api.pods import Pod
 from modelyard.kinds.endings import disrupted, termination_of
 from modelyard.kinds.trainingjob.model import Restart, Restarts
 
-FINAL_REASONS = frozenset({"ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull"})
+FINAL_REASONS = frozenset(
+    {"ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull", "RendezvousInvalid"}
+)
 """Failures that another attempt would only repeat."""
 CONSEQUENCES = frozenset({"PeerLost", "Terminated", "RendezvousTimeout"})
 """What pods say that only failed because another one did."""
