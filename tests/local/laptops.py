@@ -89,6 +89,11 @@ class Laptop:
             assert time.monotonic() < end, "not within the deadline"
             time.sleep(0.1)
 
+    def rank(self, number: int) -> int:
+        """The process of a rank."""
+        names = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in self.processes()}
+        return names[f"rank {number}"]
+
     def processes(self) -> dict[int, dict[str, str]]:
         """The processes that belong to this state folder's pods, with their environment."""
         found = {}

@@ -28,8 +28,7 @@ def started_to_the_first_checkpoint(laptop: Laptop, file: str) -> subprocess.Pop
 
 def test_a_killed_rank_costs_one_restart_from_the_last_checkpoint(laptop: Laptop) -> None:
     run = started_to_the_first_checkpoint(laptop, training_only(laptop))
-    ranks = {environment.get("RANK"): pid for pid, environment in laptop.processes().items()}
-    os.kill(ranks["2"], signal.SIGKILL)
+    os.kill(laptop.rank(2), signal.SIGKILL)
     result = laptop.finish(run)
     assert result.code == 0, result.out + result.err
     status = laptop.status("tjob/digits")

@@ -18,6 +18,7 @@ from modelyard.contract.runs import CheckpointRun, RunIdentity, TrainRun
 from modelyard.storage import artifacts
 
 DEADLINE = 120.0
+DIGITS = Path(__file__).parents[2] / "docs" / "examples" / "digits" / "train.py"
 LINEAGE = Lineage(kind="TrainingJob", name="toy", namespace="default", spec_digest=f"sha256:{'1' * 64}")
 
 TOY = """
@@ -182,13 +183,30 @@ def test_success_publishes_an_artefact_whose_digest_verifies(attempts: Attempts)
     ]
 
 
+def test_the_digits_example_reaches_its_accuracy_on_four_ranks(attempts: Attempts) -> None:
+    pods = attempts.start(DIGITS.read_text(), args=["--seed", "1"])
+    (published,) = [end.artifact for end in (pod.termination() for pod in pods) if end.artifact]
+    _, manifest = artifacts.open_artifact(published)
+    assert manifest.metrics["accuracy"] >= 0.97
+    assert [(spec.name, spec.shape) for spec in (*manifest.inputs, *manifest.outputs)] == [
+        ("image", [-1, 1, 8, 8]),
+        ("logits", [-1, 10]),
+    ]
+    assert [file.path for file in manifest.files] == [
+        "calibration.npz",
+        "eval.npz",
+        "model.onnx",
+        "weights.safetensors",
+    ]
+
+
 def test_the_first_rank_that_raises_is_named_and_the_others_only_lost_it(attempts: Attempts) -> None:
     pods = attempts.start(toy("if step == 4 and run.rank == 2: raise ValueError('labels must be 0..9')"))
     pod, end = of_reason(pods, "ProcessError")
     assert (end.outcome, end.rank, pod.process.returncode) == ("Failed", 2, 1)
     assert end.message.splitlines() == [
         "rank 2: ValueError: labels must be 0..9",
-        "  train.py:34 in <module>: at_step(run, step)",
+        "  train.py:32 in <module>: at_step(run, step)",
         "  train.py:3 in at_step: if step == 4 and run.rank == 2: raise ValueError('labels must be 0..9')",
     ]
     peer, lost = of_reason(pods, "PeerLost")
@@ -210,6 +228,25 @@ def test_a_killed_rank_fails_its_attempt_and_the_next_one_resumes(attempts: Atte
     ends = [pod.termination() for pod in again]
     assert [end.outcome for end in ends] == ["Succeeded", "Succeeded"]
     assert any(f"resuming after step {end.checkpoint.step}\n" in pod.log for pod in again)
+
+
+def test_a_refused_export_fails_the_attempt_with_its_reason(attempts: Attempts) -> None:
+    pods = attempts.start(toy("Toy.forward = lambda self, x: self.linear(x) if x.sum() > 0 else x"))
+    _, end = of_reason(pods, "ExportFailed")
+    assert (end.outcome, end.rank) == ("Failed", 0)
+    assert end.message.startswith("rank 0: the model cannot be exported: Could not guard on data-dependent expression")
+    of_reason(pods, "PeerLost")
+
+
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_lost_pod_is_a_lost_peer_for_the_other(attempts: Attempts, node: int) -> None:
+    pods = attempts.start(toy("time.sleep(0.2)"))
+    lost, left = pods[node], pods[1 - node]
+    wait_until(lambda: lost.log.count("step 2 of pid") == 2, "both ranks are in the second step")
+    for pid in processes_of(lost):
+        os.kill(pid, signal.SIGKILL)
+    end = left.termination()
+    assert (end.outcome, end.reason, left.process.returncode) == ("Failed", "PeerLost", 1)
 
 
 def test_sigterm_ends_every_process_of_the_pod(attempts: Attempts) -> None:

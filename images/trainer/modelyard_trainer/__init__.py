@@ -1,1 +1,16 @@
-"""Modelyard trainer: starts torchrun in a pod, and is what a training script imports."""
+"""Training under Modelyard: ``run`` for the user's script, ``modelyard_trainer.launch`` for the pod."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelyard_trainer.session import Run, run
+
+__all__ = ["Run", "run"]
+
+
+def __getattr__(name: str) -> object:
+    # The launcher answers SIGTERM and starts the fork server before torch, which takes seconds, is imported.
+    if name in __all__:
+        return getattr(importlib.import_module("modelyard_trainer.session"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,109 @@
+"""The command of a TrainingJob's pod: start its ranks, publish what they saved, and write how it ended."""
+
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+from modelyard.contract import layout
+from modelyard.contract.reports import ProgressReport, PublishedArtifact, Termination
+from modelyard.contract.runs import TrainRun
+from modelyard.storage import uri as storage_uri
+from modelyard.storage.errors import StorageError
+from modelyard_trainer import lifetime, publication, rendezvous, workspace
+from modelyard_trainer.console import say
+from modelyard_trainer.errors import ScriptNotFoundError, TrainingError
+from modelyard_trainer.workspace import Workspace
+
+_FILES_NAMED = 20
+
+
+def main() -> int:
+    """Run one pod of an attempt and write its termination message. Returns the exit code, 0 for success."""
+    lifetime.raise_on_death_signals()
+    work = workspace.of_pod()
+    try:
+        termination, exit_code = _attempt(work), 0
+    except lifetime.TerminatedError as end:
+        termination, exit_code = _failed("Terminated", str(end)), end.exit_code
+    except TrainingError as error:
+        termination, exit_code = _failed(error.reason, str(error), error.rank), 1
+    except StorageError as error:
+        termination, exit_code = _failed(error.reason, str(error)), 1
+    except Exception as error:  # noqa: BLE001 - the edge: whatever went wrong, the pod says so
+        traceback.print_exc()
+        termination, exit_code = _failed("LaunchFailed", f"{type(error).__name__}: {error}"), 1
+    lifetime.ignore_death_signals()
+    progress = _progress(work)
+    if progress is not None:
+        termination = termination.model_copy(update={"checkpoint": progress.checkpoint})
+    termination.write()
+    say(f"modelyard: {termination.outcome}, {termination.reason}: {termination.message}")
+    return exit_code
+
+
+def _attempt(work: Workspace) -> Termination:
+    workspace.empty(work)
+    run = TrainRun.model_validate_json(layout.run_file().read_bytes())
+    meeting = rendezvous.from_environment(os.environ)
+    code = layout.root() / layout.CODE
+    if run.script is not None:
+        _require(code, run.script)
+    for uri in (run.output_uri, None if run.checkpoint is None else run.checkpoint.uri):
+        if uri is not None:
+            storage_uri.local_path(uri)  # a claim that is not mounted is worth knowing before the training
+    _start_fork_server(work)
+    from modelyard_trainer import ranks, worker  # noqa: PLC0415 - torch takes seconds; the fork server imports it too
+
+    rendezvous.wait_for_host(meeting)
+    script = worker.Script(code=code, script=run.script, module=run.module, args=run.args)
+    ended = ranks.run_ranks(script, meeting, work.failures)
+    if 0 in ended and run.output_uri is not None:
+        artifact = _publish(run, run.output_uri, work)
+        return Termination(
+            outcome="Succeeded", reason="Completed", message=f"published {artifact.uri}", artifact=artifact
+        )
+    names = ", ".join(str(rank) for rank in sorted(ended))
+    return Termination(outcome="Succeeded", reason="Completed", message=f"ranks {names} ended")
+
+
+def _require(code: Path, script: str) -> None:
+    if (code / script).is_file():
+        return
+    found = sorted(str(path.relative_to(code)) for path in code.rglob("*") if path.is_file())
+    visible = [name for name in found if not name.startswith(".")]
+    names = ", ".join(visible[:_FILES_NAMED]) or "none"
+    more = f" and {len(visible) - _FILES_NAMED} more" if len(visible) > _FILES_NAMED else ""
+    raise ScriptNotFoundError(f"spec.entrypoint.script: no {script} in the code; the files there are: {names}{more}")
+
+
+def _start_fork_server(work: Workspace) -> None:
+    os.environ.setdefault("TMPDIR", str(work.temporary))
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns of each socket that another rank closed
+    multiprocessing.set_forkserver_preload(["modelyard_trainer.preload"])
+    multiprocessing.forkserver.ensure_running()
+
+
+def _publish(run: TrainRun, output_uri: str, work: Workspace) -> PublishedArtifact:
+    progress = _progress(work)
+    if progress is not None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        progress.model_copy(update={"stage": "Publishing", "time": now}).write()
+    return publication.publish(work, run.script or run.module or "", run.lineage, output_uri)
+
+
+def _progress(work: Workspace) -> ProgressReport | None:
+    """The newest report of rank 0, if it runs here."""
+    path = work.root / layout.PROGRESS_FILE
+    return ProgressReport.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+
+def _failed(reason: str, message: str, rank: int | None = None) -> Termination:
+    return Termination(outcome="Failed", reason=reason, message=message, rank=rank)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

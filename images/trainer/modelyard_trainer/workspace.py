@@ -1,0 +1,48 @@
+"""The folders of this pod's scratch space that the launcher and its ranks share."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard.contract import layout
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths under one folder: ``work`` in a pod, ``./modelyard-output`` for a script run without Modelyard."""
+
+    root: Path
+
+    @property
+    def artifact(self) -> Path:
+        """What ``run.save`` fills: the files of the artefact without its manifest."""
+        return self.root / "artifact"
+
+    @property
+    def saved(self) -> Path:
+        """What ``run.save`` says of those files, written after them."""
+        return self.root / "saved.json"
+
+    @property
+    def failures(self) -> Path:
+        """One file for each rank that failed."""
+        return self.root / "failures"
+
+    @property
+    def temporary(self) -> Path:
+        """For TMPDIR: a pod's root file system is read-only."""
+        return self.root / "tmp"
+
+
+def of_pod() -> Workspace:
+    """The workspace of this pod."""
+    return Workspace(layout.root() / layout.WORK)
+
+
+def empty(workspace: Workspace) -> None:
+    """Remove what an earlier attempt in this pod's folder left, and make the folders. Raises OSError."""
+    workspace.saved.unlink(missing_ok=True)
+    (workspace.root / layout.PROGRESS_FILE).unlink(missing_ok=True)
+    for folder in (workspace.artifact, workspace.failures, workspace.temporary):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
