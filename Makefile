@@ -18,7 +18,7 @@ demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine,
 test: test-unit test-local  ## all tests that this machine can run
 
 test-unit: $(STAMP)
-	$(BIN)/pytest tests/unit -n 2
+	$(BIN)/pytest tests/unit -n 2 --dist loadfile
 
 test-local: $(STAMP)
 	$(BIN)/pytest tests/conformance tests/local

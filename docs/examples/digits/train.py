@@ -41,7 +41,7 @@ def main() -> None:
             for batch, (image, label) in enumerate(loader, start=1):
                 loss = nn.functional.cross_entropy(parallel(image.to(run.device)), label.to(run.device))
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 schedule.step()
                 run.report(step=epoch * len(loader) + batch, total_steps=steps, loss=loss)

@@ -1,7 +1,5 @@
 """Checkpoints that count only once they are whole: written aside, committed with their digests, renamed."""
 
-import errno
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from modelyard.contract.artifact import FileEntry
 from modelyard.contract.base import Document
 from modelyard.contract.digest import Digest, digest_of_file, digest_of_json
 from modelyard.contract.reports import CheckpointReport
+from modelyard.storage.disk import flush, storage_error
 from modelyard.storage.errors import StorageError
 from modelyard_trainer.console import say
 
@@ -68,14 +67,14 @@ class Checkpoints:
             commit = Commit(step=step, job_uid=self.job_uid, attempt=self.attempt, files=[_entry(partial / STATE_FILE)])
             (partial / COMMIT_FILE).write_text(commit.to_json())
             for path in (partial / STATE_FILE, partial / COMMIT_FILE, partial):
-                _flush(path)
+                flush(path)
             target = self._path(step)
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
-            _flush(mine)
+            flush(mine)
             self._prune(step)
         except OSError as error:
-            raise _as_storage_error(error, self._uri(step)) from error
+            raise storage_error(error, self._uri(step), mine, "CheckpointFailed") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return CheckpointReport(step=step, uri=self._uri(step), digest=commit.digest)
@@ -156,17 +155,3 @@ def _check_loadable(path: Path) -> None:
 
 def _entry(path: Path) -> FileEntry:
     return FileEntry(path=path.name, size_bytes=path.stat().st_size, digest=digest_of_file(path))
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _as_storage_error(error: OSError, uri: str) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError("StorageFull", f"{uri}: no space left for a checkpoint; free space or enlarge the volume")
-    return StorageError("CheckpointFailed", f"{uri}: {error.strerror or error}")

@@ -1,7 +1,5 @@
 """Publish a directory as an artefact, and open one again only if every byte is as its digest says."""
 
-import errno
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +11,7 @@ from modelyard.contract.artifact import MANIFEST_FILE, ArtifactReference, FileEn
 from modelyard.contract.digest import Digest, digest_of_file, short
 from modelyard.contract.reports import PublishedArtifact, decimal
 from modelyard.storage import uri as storage_uri
+from modelyard.storage.disk import flush, storage_error
 from modelyard.storage.errors import StorageError
 
 
@@ -61,7 +60,7 @@ def publish(directory: Path, manifest: Manifest, parent_uri: str) -> PublishedAr
     try:
         (directory / MANIFEST_FILE).write_text(manifest.to_json())
     except OSError as error:
-        raise _as_storage_error(error, target_uri, directory) from error
+        raise storage_error(error, target_uri, directory, "PublishFailed") from error
     names = [*(file.path for file in manifest.files), MANIFEST_FILE]
     place_directory(directory, names, target, target_uri, check=lambda copy: verify(copy, digest, target_uri))
     return reference
@@ -84,12 +83,12 @@ def place_directory(
         for name in names:
             copy = temporary / name
             shutil.copyfile(source / name, copy)
-            _flush(copy)
+            flush(copy)
         check(temporary)
         temporary.rename(target)
-        _flush(target.parent)
+        flush(target.parent)
     except OSError as error:
-        raise _as_storage_error(error, target_uri, target.parent) from error
+        raise storage_error(error, target_uri, target.parent, "PublishFailed") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -126,22 +125,3 @@ def verify(directory: Path, digest: Digest, uri: str) -> Manifest:
                 "DigestMismatch", f"{uri}/{file.path} was changed: expected {file.digest}, found {found}"
             )
     return manifest
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _as_storage_error(error: OSError, uri: str, place: Path) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        existing = next(path for path in (place, *place.parents) if path.exists())
-        free = shutil.disk_usage(existing).free
-        return StorageError(
-            "StorageFull",
-            f"{uri}: no space left while publishing ({free} bytes free); free space or enlarge the volume, then retry",
-        )
-    return StorageError("PublishFailed", f"{uri}: {error.strerror or error}")

@@ -62,8 +62,8 @@ def test_gzip_and_deflate_are_inflated(body: bytes) -> None:
     [
         (b"", b"br", "header Content-Encoding: b'br' is unknown; use gzip or deflate"),
         (b"plain", b"gzip", "body does not decompress as its Content-Encoding says"),
-        (gzip.compress(b"a")[:-1], b"gzip", "body ends before or after its compressed data does"),
-        (gzip.compress(b"a") + b"b", b"gzip", "body ends before or after its compressed data does"),
+        (gzip.compress(b"a", mtime=0)[:-1], b"gzip", "body ends before or after its compressed data does"),
+        (gzip.compress(b"a", mtime=0) + b"b", b"gzip", "body ends before or after its compressed data does"),
     ],
 )
 def test_a_body_that_does_not_decompress_is_refused(body: bytes, encoding: bytes, error: str) -> None:
