@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from laptops import EXAMPLE, Laptop, Object, example
+from laptops import EXAMPLE, Laptop, Object, claim, code, example, training
 
 Edit = Callable[[dict[str, Object]], None]
 
@@ -134,6 +134,15 @@ def test_a_port_in_use_is_refused_before_anything_starts(laptop: Laptop) -> None
     assert result.code == 2
     assert f"--port {port}: in use" in result.err
     assert list(laptop.state.glob("objects/*/*/*")) == []
+
+
+def test_what_this_machine_lacks_is_said_with_the_remedy(laptop: Laptop) -> None:
+    file = laptop.file(claim(), code("pass"), training(accelerator={"type": "example.com/npu", "count": 2}))
+    result = laptop("run", file)
+    assert result.code == 1
+    scheduled = laptop.condition("tjob/toy", "Scheduled")
+    assert (scheduled["status"], scheduled["reason"]) == ("False", "Unschedulable")
+    assert "2 example.com/npu asked for, this machine has 0; remove spec.accelerator" in scheduled["message"]
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,12 @@ class ConfigMapSource(Observed):
     name: str
 
 
+class SecretSource(Observed):
+    """A Secret as a volume."""
+
+    secret_name: str
+
+
 class ClaimSource(Observed):
     """A PersistentVolumeClaim as a volume."""
 
@@ -137,6 +143,7 @@ class Volume(Observed):
 
     name: str
     config_map: ConfigMapSource | None = None
+    secret: SecretSource | None = None
     persistent_volume_claim: ClaimSource | None = None
     empty_dir: EmptyDirSource | None = None
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Base64Bytes, Field
 
 from modelyard.api.base import Observed
 from modelyard.api.metadata import KubeObject
@@ -176,6 +176,15 @@ class ConfigMap(KubeObject):
     kind: str = "ConfigMap"
     data: dict[str, str] = {}
     immutable: bool | None = None
+
+
+class Secret(KubeObject):
+    """v1 Secret."""
+
+    api_version: str = "v1"
+    kind: str = "Secret"
+    data: dict[str, Base64Bytes] = {}
+    string_data: dict[str, str] = {}
 
 
 class PersistentVolumeClaim(KubeObject):

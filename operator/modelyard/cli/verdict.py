@@ -15,8 +15,13 @@ def status_of(body: JsonObject | None) -> Status:
 
 
 def verdict(body: JsonObject | None) -> Verdict:
-    """``good`` and ``bad`` are final as long as nobody changes anything."""
+    """``good`` and ``bad`` are final as long as nobody changes anything.
+
+    So is a pod that does not fit: the one machine of a process cluster does not grow.
+    """
     found = status_of(body).conditions
+    if any(condition.status == "False" and condition.reason == "Unschedulable" for condition in found):
+        return "bad"
     if conditions.is_true(found, conditions.RECONCILING) or not found:
         return "working"
     if any(conditions.is_true(found, kind) for kind in (conditions.STALLED, conditions.FAILED, conditions.REJECTED)):

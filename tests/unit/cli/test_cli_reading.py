@@ -69,6 +69,15 @@ def test_an_object_is_at_rest_by_its_conditions(conditions: tuple[str, ...], exp
     assert verdict(job(*conditions)) == expected
 
 
+def test_a_pod_that_does_not_fit_will_not_fit_later() -> None:
+    body = job("Accepted", "Reconciling")
+    status = body["status"]
+    assert isinstance(status, dict)
+    assert isinstance(status["conditions"], list)
+    status["conditions"].append({"type": "Scheduled", "status": "False", "reason": "Unschedulable"})
+    assert verdict(body) == "bad"
+
+
 def test_a_fresh_object_is_at_work() -> None:
     assert verdict({"metadata": {"name": "x"}}) == "working"
 

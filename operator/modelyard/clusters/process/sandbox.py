@@ -4,12 +4,13 @@ import json
 import shutil
 import tempfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.api.metadata import ObjectKey
 from modelyard.api.pods import Pod, Volume
-from modelyard.api.workloads import ConfigMap
+from modelyard.api.workloads import ConfigMap, Secret
 from modelyard.clusters.process.shim import start_ticks
 from modelyard.clusters.process.store import ObjectStore
 from modelyard.contract import layout
@@ -56,12 +57,15 @@ class Sandbox:
     def _mount(self, volume: Volume, target: Path, namespace: str, store: ObjectStore) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if volume.config_map is not None:
-            found = store.typed(ObjectKey("ConfigMap", namespace, volume.config_map.name), ConfigMap)
-            if found is None:
+            config = store.typed(ObjectKey("ConfigMap", namespace, volume.config_map.name), ConfigMap)
+            if config is None:
                 raise NotMountable(f"ConfigMap {volume.config_map.name!r} not found")
-            target.mkdir()
-            for name, text in found.data.items():
-                (target / Path(name).name).write_text(text)
+            _fill(target, {name: text.encode() for name, text in config.data.items()})
+        elif volume.secret is not None:
+            secret = store.typed(ObjectKey("Secret", namespace, volume.secret.secret_name), Secret)
+            if secret is None:
+                raise NotMountable(f"Secret {volume.secret.secret_name!r} not found")
+            _fill(target, {**secret.data, **{name: text.encode() for name, text in secret.string_data.items()}})
         elif volume.persistent_volume_claim is not None:
             claim = volume.persistent_volume_claim.claim_name
             if store.get(ObjectKey("PersistentVolumeClaim", namespace, claim)) is None:
@@ -142,3 +146,10 @@ class Sandbox:
 
     def _exit(self, instance: int) -> Path:
         return self.folder / f"exit-{instance}.json"
+
+
+def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A folder that only its owner reads, with these files."""
+    folder.mkdir(mode=0o700)
+    for name, content in files.items():
+        (folder / Path(name).name).write_bytes(content)
