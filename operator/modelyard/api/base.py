@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, model_validator
+
+from modelyard.contract.base import Document
 
 Checked = TypeVar("Checked")
 
@@ -40,19 +41,10 @@ def _marker(cel: str, message: str, *, transition: bool) -> Callable[[Any], Any]
     return mark
 
 
-class Model(BaseModel):
-    """A frozen part of an API object, camelCase on the wire, unknown fields refused."""
+class Model(Document):
+    """A frozen part of an API object, camelCase on the wire, unknown fields refused, with rules of its own."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
+    model_config = ConfigDict(hide_input_in_errors=True)
     validation_rules: ClassVar[tuple[Rule, ...]] = ()
 
     @classmethod

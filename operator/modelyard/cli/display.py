@@ -56,7 +56,6 @@ class Display:
         self._start = time.monotonic()
         self._lines: dict[ObjectKey, str] = {}
         self._quarters: dict[ObjectKey, int] = {}
-        self._ended: dict[ObjectKey, float] = {}
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -71,8 +70,6 @@ class Display:
     def update(self, objects: Sequence[tuple[ObjectKey, JsonObject]]) -> None:
         """Show the newest bodies."""
         for key, body in objects:
-            if verdict(body) != "working":
-                self._ended.setdefault(key, time.monotonic())
             self._say(key, body)
         if self._live is not None:
             self._live.update(self._table(objects))

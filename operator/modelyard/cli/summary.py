@@ -70,7 +70,10 @@ def _digests(resource: Resource) -> tuple[str, str]:
 
 
 def _seconds(resource: Resource) -> str:
-    status = resource.status
-    if status.start_time is None or status.completion_time is None:
+    """Of a job from start to end, of a service from the making of its revision to all pods ready."""
+    start, end = resource.status.start_time, resource.status.completion_time
+    if isinstance(resource, ModelService) and resource.status.stable is not None:
+        start, end = resource.status.stable.start_time, resource.status.stable.ready_time
+    if start is None or end is None:
         return ""
-    return f"{(parse_timestamp(status.completion_time) - parse_timestamp(status.start_time)).total_seconds():.0f}"
+    return f"{(parse_timestamp(end) - parse_timestamp(start)).total_seconds():.0f}"

@@ -84,6 +84,10 @@ class Revision(Observed):
     """Pods asked for."""
     ready_replicas: int
     """Pods that are ready now."""
+    start_time: str | None = None
+    """When its Deployment was made."""
+    ready_time: str | None = None
+    """When all its pods were ready for the first time."""
 
 
 class LastFailure(Observed):

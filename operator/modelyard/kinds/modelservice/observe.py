@@ -27,7 +27,7 @@ def observe(service: ModelService, sources: Sources, children: Children, now: da
     """What serves now. A candidate becomes stable once all its pods are ready, and not before."""
     source = source_of(service, sources)
     artifact = target_of(service, sources)
-    status = service.status if artifact is None else _rolled(service, artifact, children)
+    status = service.status if artifact is None else _rolled(service, artifact, children, now)
     state, text = _summary(status, source)
     found = list(_conditions(status, source, children, state, text))
     return settled(status, service.metadata.generation, now, state, text, found)
@@ -38,16 +38,15 @@ def revisit(_service: ModelService, _now: datetime) -> float | None:
     return None
 
 
-def _rolled(service: ModelService, artifact: StoredArtifact, children: Children) -> ModelServiceStatus:
+def _rolled(service: ModelService, artifact: StoredArtifact, children: Children, now: datetime) -> ModelServiceStatus:
     """Stable and candidate as the Deployments show them."""
     target = _revision(service, revision_of(service, artifact), artifact.digest, children)
     stable = service.status.stable
     if stable is not None:
         stable = _revision(service, stable.revision, stable.digest, children)
-    if target is not None and (
-        target.ready_replicas >= target.replicas or (stable is not None and stable.revision == target.revision)
-    ):
-        stable = target
+    if target is not None and (target.ready_replicas >= target.replicas or target.ready_time is not None):
+        stable = target.model_copy(update={"ready_time": target.ready_time or conditions.timestamp(now)})
+        target = stable
     candidate = None if stable == target else target
     front = children.find(Service, service.metadata.name)
     failure = _failure(children, [each.revision for each in (candidate, stable) if each is not None])
@@ -73,7 +72,15 @@ def _revision(service: ModelService, revision: str, digest: str, children: Child
         return None
     ready = sum(pod.ready for pod in children.labelled(REVISION_LABEL, revision))
     replicas = service.spec.replicas if child.spec.replicas is None else child.spec.replicas
-    return Revision(revision=revision, digest=digest, replicas=replicas, ready_replicas=ready)
+    before = service.status.stable
+    return Revision(
+        revision=revision,
+        digest=digest,
+        replicas=replicas,
+        ready_replicas=ready,
+        start_time=child.metadata.creation_timestamp,
+        ready_time=before.ready_time if before is not None and before.revision == revision else None,
+    )
 
 
 def _url(service: ModelService, front: Service) -> str:
