@@ -76,4 +76,5 @@ def _seconds(resource: Resource) -> str:
         start, end = resource.status.stable.start_time, resource.status.stable.ready_time
     if start is None or end is None:
         return ""
-    return f"{(parse_timestamp(end) - parse_timestamp(start)).total_seconds():.0f}"
+    seconds = int((parse_timestamp(end) - parse_timestamp(start)).total_seconds())
+    return str(seconds) if seconds > 0 else "<1"
