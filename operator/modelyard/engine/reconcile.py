@@ -17,6 +17,8 @@ from modelyard.engine.kind import Kind
 from modelyard.engine.validation import problems
 
 R = TypeVar("R", bound=Resource)
+MISSING_SECONDS = 10.0
+"""So often is looked for what a resource refers to: not every cluster watches all that may be referred to."""
 logger = logging.getLogger(__name__)
 
 
@@ -42,9 +44,10 @@ class Reconciler(Generic[R]):
             await self._refuse(key, body, error, now)
             return None
         owner = owner_of(resource)
+        references = self.kind.references(resource)
         sources = {
             reference.key: found
-            for reference in self.kind.references(resource)
+            for reference in references
             if (found := await self._cluster.get(reference.key)) is not None
         }
         children = await self._cluster.children(owner, key.namespace)
@@ -62,7 +65,10 @@ class Reconciler(Generic[R]):
             children = await self._cluster.children(owner, key.namespace)
         status = self.kind.observe(resource, sources, children, now)
         await self._write(resource, status)
-        return self.kind.revisit(resource.model_copy(update={"status": status}), now)
+        revisit = self.kind.revisit(resource.model_copy(update={"status": status}), now)
+        if all(reference.key in sources for reference in references):
+            return revisit
+        return MISSING_SECONDS if revisit is None else min(revisit, MISSING_SECONDS)
 
     async def _write(self, resource: R, status: Status) -> None:
         """Write the status if it says something new."""

@@ -1,0 +1,1 @@
+"""The cluster interface on a Kubernetes API."""

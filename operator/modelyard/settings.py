@@ -1,0 +1,37 @@
+"""How the operator was installed: environment variables to frozen settings."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modelyard.api.settings import Settings
+
+
+@dataclass(frozen=True)
+class OperatorSettings:
+    """What the installation says. Every variable is optional."""
+
+    images: Settings
+    """MODELYARD_TRAINER_IMAGE, MODELYARD_COMPRESSOR_IMAGE, MODELYARD_SERVER_IMAGE."""
+    namespaces: tuple[str, ...]
+    """MODELYARD_NAMESPACES, separated by commas; empty: all of them."""
+    probe_port: int
+    """MODELYARD_PROBE_PORT: liveness at /healthz."""
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> OperatorSettings:
+    """The settings. Raises ValueError naming the variable that is wrong."""
+    default = Settings()
+    names = environment.get("MODELYARD_NAMESPACES", "").split(",")
+    port = environment.get("MODELYARD_PROBE_PORT", "8081")
+    if not port.isdecimal():
+        raise ValueError(f"MODELYARD_PROBE_PORT: {port!r} is not a port; write a number")
+    return OperatorSettings(
+        images=Settings(
+            trainer_image=environment.get("MODELYARD_TRAINER_IMAGE", default.trainer_image),
+            compressor_image=environment.get("MODELYARD_COMPRESSOR_IMAGE", default.compressor_image),
+            server_image=environment.get("MODELYARD_SERVER_IMAGE", default.server_image),
+        ),
+        namespaces=tuple(name.strip() for name in names if name.strip()),
+        probe_port=int(port),
+    )
