@@ -15,7 +15,7 @@ import modelyard_trainer
 
 with modelyard_trainer.run() as run:
     if run.rank == 1:
-        raise ValueError("no such column: price")
+        raise ValueError("no such column: [/price]")
     torch.distributed.barrier()
 """
 
@@ -59,9 +59,10 @@ def test_a_script_that_raises_names_the_first_failing_rank_and_its_error(laptop:
     result = laptop("run", laptop.file(claim(), code(RAISES), training(nodes=2)))
     reason, message = failure(laptop)
     assert (result.code, reason) == (1, "ProcessError")
-    assert message.startswith("rank 1: ValueError: no such column: price")
+    assert message.startswith("rank 1: ValueError: no such column: [/price]")
     assert "train.py" in message
-    assert "no such column: price" in result.out
+    assert "no such column: [/price]" in result.out
+    assert "[/price]" in laptop("get", "tjob", "-o", "wide").out
 
 
 def test_a_script_that_saves_nothing_fails_with_the_remedy(laptop: Laptop) -> None:

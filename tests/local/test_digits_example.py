@@ -89,6 +89,16 @@ def test_a_second_run_changes_and_retrains_nothing(digits: Laptop) -> None:
     assert digits.status("tjob/digits") == before
 
 
+def test_a_mistake_or_another_file_disturbs_nothing_that_runs(digits: Laptop) -> None:
+    pod = set(digits.processes())
+    assert digits("delete", "tjob/typo").code == 2
+    assert digits("run", digits.file({"kind": "Typo"})).code == 2
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}, "data": {}}
+    assert digits("run", digits.file(other)).code == 0
+    assert digits("predict", "digits").code == 0
+    assert set(digits.processes()) == pod
+
+
 def test_a_rejected_compression_leaves_the_service_as_it_is(digits: Laptop) -> None:
     objects = {(each["kind"], each["metadata"]["name"]): each for each in example()}
     strict = objects["CompressionJob", "digits-int8"]

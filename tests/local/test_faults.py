@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from laptops import EXAMPLE, Laptop, example
+from laptops import Laptop, example
 
 SIGINT_EXIT = 130
 
@@ -65,7 +65,8 @@ def test_a_killed_command_is_followed_by_one_that_finds_its_pods_again(laptop: L
 
 
 def test_a_second_command_on_the_same_folder_is_refused(laptop: Laptop) -> None:
-    run = started_to_the_first_checkpoint(laptop, training_only(laptop))
-    result = laptop("run", str(EXAMPLE))
+    file = training_only(laptop)
+    run = started_to_the_first_checkpoint(laptop, file)
+    result = laptop("run", file)
     assert result.code == 2
     assert f"process {run.pid} already runs" in result.err

@@ -1,8 +1,10 @@
 """The Kubernetes objects that the kinds are made of: the fields that Modelyard writes or reads, typed."""
 
+import base64
+import binascii
 from typing import Annotated, Literal
 
-from pydantic import Base64Bytes, Field
+from pydantic import BeforeValidator, Field
 
 from modelyard.api.base import Observed
 from modelyard.api.metadata import KubeObject
@@ -178,12 +180,21 @@ class ConfigMap(KubeObject):
     immutable: bool | None = None
 
 
+def _decoded(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64; use stringData for plain text") from error
+
+
 class Secret(KubeObject):
     """v1 Secret."""
 
     api_version: str = "v1"
     kind: str = "Secret"
-    data: dict[str, Base64Bytes] = {}
+    data: dict[str, Annotated[bytes, BeforeValidator(_decoded)]] = {}
     string_data: dict[str, str] = {}
 
 

@@ -1,9 +1,11 @@
 """The ``modelyard`` command: argument parsing and printing. Exit codes: 0 done, 1 a job failed, 2 bad input."""
 
 import sys
+from collections.abc import Iterator
+from typing import NoReturn
 
 from modelyard.cli.app import app
-from modelyard.cli.errors import BadInput
+from modelyard.cli.errors import BackgroundError, BadInput
 from modelyard.clusters.process.lock import Busy
 
 
@@ -12,9 +14,27 @@ def main() -> None:
     try:
         app()
     except BadInput as error:
-        for line in error.lines:
-            print(f"error: {line}", file=sys.stderr)  # noqa: T201  this is the command line
-        sys.exit(2)
+        _fail(2, *error.lines)
     except Busy as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        _fail(2, str(error))
+    except (OSError, BackgroundError) as error:
+        _fail(1, str(error))
+    except ExceptionGroup as group:
+        disk, rest = group.split(OSError)
+        if rest is not None or disk is None:
+            raise
+        _fail(1, *(str(error) for error in _leaves(disk)))
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _fail(code: int, *lines: str) -> NoReturn:
+    for line in lines:
+        sys.stderr.write(f"error: {line}\n")
+    sys.exit(code)

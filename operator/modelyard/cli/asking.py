@@ -52,7 +52,7 @@ def ask(state: Path, name: str, namespace: str, input_file: Path | None, protoco
                     outputs = predict(client, target, each, inputs)
                     Console().print_json(data={key: value.tolist() for key, value in outputs.items()})
             else:
-                Console().print(_evaluate(client, target, protocols, samples))
+                Console(highlight=False).print(_evaluate(client, target, protocols, samples))
         except httpx.TransportError as error:
             raise BadInput(
                 f"{target.url} does not answer ({error}); start it with `modelyard run FILE --keep`"
@@ -74,6 +74,7 @@ def _target(state: Path, name: str, namespace: str) -> Target:
 def _read(path: Path, manifest: Manifest) -> Tensors:
     """Inputs by name from .npz, or from JSON ``{"<input>": [...]}``. Raises BadInput."""
     try:
+        names = {spec.name: DATATYPES.get(spec.datatype, "U") for spec in manifest.inputs}
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as found:
                 given = {key: found[key] for key in found.files}
@@ -81,12 +82,11 @@ def _read(path: Path, manifest: Manifest) -> Tensors:
             given = json.loads(path.read_text())
             if not isinstance(given, dict):
                 raise BadInput(f'{path}: write an object with one entry an input, {{"<input>": [...]}}')
+        if set(given) != set(names):
+            raise BadInput(f"{path}: has {', '.join(given) or 'nothing'}; the model's inputs are {', '.join(names)}")
+        return {name: np.asarray(given[name], dtype=kind) for name, kind in names.items()}
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: {error}") from error
-    names = [spec.name for spec in manifest.inputs]
-    if set(given) != set(names):
-        raise BadInput(f"{path}: has {', '.join(given) or 'nothing'}; the model's inputs are {', '.join(names)}")
-    return {spec.name: np.asarray(given[spec.name], dtype=DATATYPES[spec.datatype]) for spec in manifest.inputs}
 
 
 def _evaluate(client: httpx.Client, target: Target, protocols: tuple[str, ...], samples: int) -> Table:

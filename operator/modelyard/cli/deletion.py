@@ -10,11 +10,12 @@ from modelyard.api.metadata import KubeObject, ObjectKey
 from modelyard.api.pods import Pod
 from modelyard.cli.errors import BadInput
 from modelyard.cli.files import key_of, read
-from modelyard.cli.session import Session, start_background
+from modelyard.cli.session import Session, attended
 from modelyard.clusters.process.cluster import ProcessCluster
-from modelyard.clusters.process.lock import owned
+from modelyard.clusters.process.store import ObjectStore
 
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 60.0
+POLL_SECONDS = 0.05
 
 
 async def delete(state: Path, what: Sequence[str], namespace: str) -> None:
@@ -22,37 +23,50 @@ async def delete(state: Path, what: Sequence[str], namespace: str) -> None:
 
     Names that do not exist are bad input; objects of a file may be gone already. Raises BadInput, Busy.
     """
-    console = Console()
+    console = Console(markup=False, highlight=False)
     named, from_files = _keys(what, namespace)
-    with owned(state):
+    _require(named, ObjectStore(state / "objects"))  # a mistake disturbs nothing that runs
+    with attended(state) as attendance:
         session = Session(state)
         cluster = session.cluster
-        absent = [key for key in named if cluster.store.get(key) is None]
-        if absent:
-            raise BadInput(
-                *(f"{key.kind} {key.name!r} not found; `modelyard get` lists what is there" for key in absent)
-            )
+        _require(named, cluster.store)
         async with session.working():
             for key in (*named, *from_files):
                 if cluster.store.get(key) is not None:
                     await cluster.delete(key)
-                    console.print(f"{key.kind.lower()}/{key.name} deleted", highlight=False)
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while _orphans(cluster):  # noqa: ASYNC110  the cluster itself works in ticks
-                    await asyncio.sleep(0.05)
-        left = any(not pod.finished for pod in cluster.store.every(Pod))
-    if left:
-        start_background(state)
+                    console.print(f"{key.kind.lower()}/{key.name} deleted")
+            await _until_gone(cluster)
+        attendance.goes_on = session.runs()
+
+
+async def _until_gone(cluster: ProcessCluster) -> None:
+    """Wait for what the deleted objects owned; pods that use up their grace period are killed."""
+    for _ in range(int(DEADLINE_SECONDS / POLL_SECONDS)):
+        if not _orphans(cluster):
+            return
+        await asyncio.sleep(POLL_SECONDS)
+    while orphans := _orphans(cluster):
+        for pod in cluster.store.every(Pod):
+            if pod.key in orphans:
+                cluster.node.kill(pod)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _require(keys: Sequence[ObjectKey], store: ObjectStore) -> None:
+    absent = [key for key in keys if store.get(key) is None]
+    if absent:
+        raise BadInput(*(f"{key.kind} {key.name!r} not found; `modelyard get` lists what is there" for key in absent))
 
 
 async def stop(state: Path) -> None:
     """End all pods and the background process; objects and volumes stay. Raises Busy."""
-    with owned(state):
+    with attended(state) as attendance:
+        attendance.goes_on = False
         session = Session(state)
         running = sum(not pod.finished for pod in session.cluster.store.every(Pod))
         async with session.working():
             await session.stop_pods()
-    Console().print(f"{running} pods stopped", highlight=False)
+    Console(highlight=False).print(f"{running} pods stopped")
 
 
 def _keys(what: Sequence[str], namespace: str) -> tuple[list[ObjectKey], list[ObjectKey]]:

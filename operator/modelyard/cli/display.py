@@ -101,6 +101,4 @@ class Display:
         self._lines[key] = line
         if self._live is None:
             text = f"{status.state}: {detail(body)}" if new_quarter else line
-            self._console.print(
-                f"{time.monotonic() - self._start:6.1f} s  {label(key)}  {text}", highlight=False, soft_wrap=True
-            )
+            self._console.print(f"{time.monotonic() - self._start:6.1f} s  {label(key)}  {text}", soft_wrap=True)

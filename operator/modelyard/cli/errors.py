@@ -7,3 +7,7 @@ class BadInput(Exception):  # noqa: N818  it is the input that is bad
     def __init__(self, *lines: str) -> None:
         super().__init__("; ".join(lines))
         self.lines = lines
+
+
+class BackgroundError(Exception):
+    """The background process could not take over; the message says where to read why."""

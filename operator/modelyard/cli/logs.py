@@ -8,6 +8,7 @@ from modelyard.api.labels import KIND_LABEL, NAME_LABEL
 from modelyard.api.metadata import ObjectKey
 from modelyard.api.pods import Pod
 from modelyard.cli.errors import BadInput
+from modelyard.cli.verdict import verdict
 from modelyard.clusters.process.sandbox import Sandbox
 from modelyard.clusters.process.store import ObjectStore
 
@@ -17,7 +18,7 @@ POLL_SECONDS = 0.2
 def show(state: Path, key: ObjectKey, *, follow: bool) -> None:
     """Print the logs of all pods of the object, each line with its pod where there are several.
 
-    ``follow`` goes on until no pod is left running. Raises BadInput where there is no such object.
+    ``follow`` goes on until the object is at rest and no pod runs. Raises BadInput where there is no such object.
     """
     if ObjectStore(state / "objects").get(key) is None:
         raise BadInput(f"{key.kind} {key.name!r} not found; `modelyard get` lists what is there")
@@ -29,7 +30,8 @@ def show(state: Path, key: ObjectKey, *, follow: bool) -> None:
             offsets[pod.metadata.name] = _print_from(
                 Sandbox(state, pod).log, offsets.get(pod.metadata.name, 0), prefix, whole=pod.finished
             )
-        if not follow or (pods and all(pod.finished for pod in pods)):
+        body = ObjectStore(state / "objects").get(key)
+        if not follow or (verdict(body) != "working" and all(pod.finished for pod in pods)) or body is None:
             return
         time.sleep(POLL_SECONDS)
 

@@ -1,17 +1,25 @@
 """What an API server checks before it stores an object, for the process cluster and for ``validate``. Pure."""
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from modelyard.api.metadata import API_VERSION, JsonObject, KubeObject, ObjectKey
+from modelyard.api.metadata import API_VERSION, JsonObject, KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.resource import Resource
+from modelyard.api.workloads import ConfigMap, PersistentVolumeClaim, Secret
 from modelyard.engine.kind import Kind
 from modelyard.engine.validation import problems
 
-PLAIN_KINDS = {"ConfigMap": "v1", "Secret": "v1", "PersistentVolumeClaim": "v1"}
+PLAIN_KINDS: Mapping[str, type[KubeObject]] = {
+    "ConfigMap": ConfigMap,
+    "Secret": Secret,
+    "PersistentVolumeClaim": PersistentVolumeClaim,
+}
 """Objects that a file may bring besides Modelyard's own."""
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 Lookup = Callable[[ObjectKey], JsonObject | None]
 
@@ -55,28 +63,30 @@ def check(bodies: Sequence[JsonObject], kinds: Mapping[str, Kind[Resource]], loo
 def check_one(body: JsonObject, kinds: Mapping[str, Kind[Resource]]) -> list[str]:
     """What is wrong with one object on its own."""
     kind, version = body.get("kind"), body.get("apiVersion")
-    if not isinstance(kind, str):
-        return ["kind: required, a word"]
-    if kind in PLAIN_KINDS and version == PLAIN_KINDS[kind]:
-        return _well_formed(body)
-    if kind not in kinds:
-        known = ", ".join((*kinds, *PLAIN_KINDS))
-        return [f"kind: {kind!r} is not known here; use one of {known}"]
-    if version != API_VERSION:
-        return [f"apiVersion: {version!r} is not served for {kind}; write {API_VERSION}"]
+    known = {**dict.fromkeys(PLAIN_KINDS, "v1"), **dict.fromkeys(kinds, API_VERSION)}
+    if not isinstance(kind, str) or kind not in known:
+        return [f"kind: {kind!r} is not known here; use one of {', '.join((*kinds, *PLAIN_KINDS))}"]
+    if version != known[kind]:
+        return [f"apiVersion: {version!r} is not served for {kind}; write {known[kind]}"]
     try:
-        kinds[kind].model.model_validate({**body, "status": {}})
+        json.dumps(body)
+    except TypeError as error:
+        return [f"holds what JSON cannot say ({error}); put dates and the like in quotes"]
+    model = kinds[kind].model if kind in kinds else PLAIN_KINDS[kind]
+    try:
+        metadata = model.model_validate({**body, "status": {}}).metadata
     except ValidationError as error:
         return problems(error)
-    return []
+    return _names(metadata)
 
 
-def _well_formed(body: JsonObject) -> list[str]:
-    try:
-        KubeObject.model_validate(body)
-    except ValidationError as error:
-        return problems(error)
-    return []
+def _names(metadata: ObjectMeta) -> list[str]:
+    """What is wrong with the name and the namespace (DNS-1123)."""
+    return [
+        f"metadata.{field}: {value!r} is no name; use lower-case letters, digits, - and ."
+        for field, value in (("name", metadata.name), ("namespace", metadata.namespace))
+        if _NAME.fullmatch(value) is None
+    ]
 
 
 def _transition(kind: Kind[Resource], body: JsonObject, stored: JsonObject | None) -> list[str]:

@@ -7,12 +7,16 @@ from modelyard.api.children import Children
 from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerReference
 
 
+class ClusterError(Exception):
+    """The cluster did not do what it was asked for now; asking again later is right. The message is for a log."""
+
+
 class Conflict(Exception):  # noqa: N818  told to the user in a condition
     """An object of a child's name belongs to somebody else; the message names it and the remedy."""
 
 
 class Cluster(Protocol):
-    """Objects by key. Every method may be called again at any time with the same arguments."""
+    """Objects by key. Every method may be called again at any time with the same arguments, and raise ClusterError."""
 
     async def get(self, key: ObjectKey) -> JsonObject | None:
         """The object, or None. Objects may be shared: do not change them."""

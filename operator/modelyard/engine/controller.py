@@ -13,7 +13,7 @@ from modelyard.api.labels import KIND_LABEL, NAME_LABEL
 from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey
 from modelyard.api.resource import Resource
 from modelyard.api.settings import Settings
-from modelyard.engine.cluster import Cluster
+from modelyard.engine.cluster import Cluster, ClusterError, Conflict
 from modelyard.engine.kind import Kind
 from modelyard.engine.queue import WorkQueue
 from modelyard.engine.reconcile import Reconciler
@@ -71,6 +71,9 @@ class Controller:
             key = await self._queue.get()
             try:
                 revisit = await self._reconcile(key)
+            except (ClusterError, Conflict) as error:
+                delay = self._queue.retry(key)
+                logger.warning("%s: %s; again in %.1f s", key, error, delay)
             except Exception:
                 delay = self._queue.retry(key)
                 logger.exception("%s: failed, again in %.1f s", key, delay)

@@ -48,3 +48,14 @@ def scheduling_note(pods: Sequence[Pod]) -> str:
 def disrupted(pod: Pod) -> bool:
     """Whether the pod has to leave its node, which is no fault of its own."""
     return any(each.type == "DisruptionTarget" and each.status == "True" for each in pod.status.conditions)
+
+
+def stopped(pods: Sequence[Pod]) -> bool:
+    """Whether all the pods have left their node, and so nothing goes on until the node is back."""
+    return bool(pods) and all(disrupted(pod) and pod.finished for pod in pods)
+
+
+def waits_for(pods: Sequence[Pod]) -> str:
+    """What the first pod that cannot start waits for, as the kubelet says it; empty where it says nothing."""
+    states = [status.state.waiting for pod in pods for status in pod.status.container_statuses]
+    return next((f": {waiting.message}" for waiting in states if waiting is not None and waiting.message), "")

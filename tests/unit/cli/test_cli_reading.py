@@ -56,7 +56,7 @@ def test_a_list_is_its_items_and_each_gets_a_namespace(tmp_path: Path) -> None:
     [
         ((), "working"),
         (("Accepted", "Reconciling"), "working"),
-        (("Accepted",), "working"),
+        (("Accepted",), "good"),
         (("Accepted", "Complete"), "good"),
         (("Ready",), "good"),
         (("Ready", "Reconciling"), "working"),

@@ -1,3 +1,4 @@
+import datetime as dt
 from typing import cast
 
 from modelyard.api.metadata import JsonObject, ObjectKey
@@ -45,3 +46,27 @@ def test_every_problem_of_every_object_is_told() -> None:
 
 def test_an_object_given_twice_is_refused() -> None:
     assert check(toy("a"), toy("a")) == ["Toy a: metadata.name: given twice in this file"]
+
+
+def test_a_file_name_whose_content_is_no_text_is_refused() -> None:
+    broken: JsonObject = {**config_map("origin", "text"), "data": {"train.py": 1}}
+    assert check(broken) == ["ConfigMap origin: data.train.py: input should be a valid string (got 1)"]
+
+
+def test_a_secret_that_is_not_base64_is_refused() -> None:
+    secret: JsonObject = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"key": "%"}}
+    [problem] = check(secret)
+    assert problem.startswith("Secret s: data.key: ")
+
+
+def test_a_name_that_no_cluster_takes_is_refused() -> None:
+    body = config_map("my_code", "text")
+    assert check(body) == [
+        "ConfigMap my_code: metadata.name: 'my_code' is no name; use lower-case letters, digits, - and ."
+    ]
+
+
+def test_what_json_cannot_say_is_refused() -> None:
+    dated = {**config_map("origin", "text"), "data": {"day": dt.date(2026, 11, 24)}}
+    [problem] = check(dated)  # type: ignore[arg-type]  # YAML reads dates
+    assert "put dates and the like in quotes" in problem

@@ -278,3 +278,19 @@ def test_the_address_is_the_one_from_outside_where_there_is_one(serving: Story[M
 def test_a_service_has_exactly_one_model(model: str) -> None:
     with pytest.raises(ValidationError, match="set exactly one of compressionJob, trainingJob and artifact"):
         Story(KIND, f"{{model: {model}}}")
+
+
+def test_a_candidate_that_no_node_takes_is_told_beside_what_serves(serving: Story[ModelService]) -> None:
+    publish_again(serving)
+    second = candidate(serving)
+    run(serving, second, unplaced("2 nvidia.com/gpu asked for, this machine has 0"), STARTING)
+    waits = f"the new revision {second} waits: 2 nvidia.com/gpu asked for, this machine has 0"
+    assert said(serving) == ("Ready", f"serving {DIGEST} at http://digits.default.svc; {waits}")
+    assert serving.conditions()["RolloutHealthy"] == "False Unschedulable"
+
+
+def test_a_service_whose_pods_all_left_their_node_has_stopped(story: Story[ModelService]) -> None:
+    down = [PodCondition(type="DisruptionTarget", status="True")]
+    left = ended(code=137).model_copy(update={"conditions": down})
+    run(story, candidate(story), left, left)
+    assert story.resource.status.state == "Stopped"

@@ -34,11 +34,15 @@ class AddressBook:
                 return address
         raise OSError(f"no free loopback address in {self._network}.0/24")
 
-    def pod_address(self, hostname: str, subdomain: str, namespace: str, port: int | None) -> str:
-        """The address of a pod by its DNS name, or of a port of it. Raises LookupError while there is none.
+    def pod_address(self, hostname: str, subdomain: str, namespace: str, port: int | None) -> str | None:
+        """The address of a pod by its DNS name, or of a port of it; None where there is no Service of that name.
+
+        Raises LookupError while the pod has no address.
 
         A named port becomes a free port of this machine, since torch's TCPStore listens on all addresses.
         """
+        if self._store.get(ObjectKey("Service", namespace, subdomain)) is None:
+            return None
         for pod in self._store.every(Pod):
             same = (pod.spec.hostname, pod.spec.subdomain, pod.metadata.namespace) == (hostname, subdomain, namespace)
             if same and pod.status.pod_ip is not None and not pod.finished:
@@ -46,10 +50,12 @@ class AddressBook:
                 return address if port is None else f"{address}:{self._local_port(pod, port)}"
         raise LookupError(f"pod {hostname}.{subdomain} has no address yet")
 
-    def service_address(self, name: str, namespace: str) -> str:
-        """``address:port`` of a Service. Raises LookupError while there is none."""
+    def service_address(self, name: str, namespace: str) -> str | None:
+        """``address:port`` of a Service, None where no Service has that name. Raises LookupError while it has none."""
         service = self._store.typed(ObjectKey("Service", namespace, name), Service)
-        for ingress in service.status.load_balancer.ingress if service is not None else []:
+        if service is None:
+            return None
+        for ingress in service.status.load_balancer.ingress:
             return f"{ingress.ip}:{ingress.ports[0].port}"
         raise LookupError(f"Service {name} has no local port yet")
 

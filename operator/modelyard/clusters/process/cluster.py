@@ -1,7 +1,7 @@
 """The process cluster: the engine's cluster interface on this machine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -35,7 +35,7 @@ class ProcessCluster:
 
     def __init__(self, state: Path, own_images: frozenset[str], ports: Mapping[str, int]) -> None:
         """``ports`` asks for a local port for the Services of these names. Raises OSError."""
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.store = ObjectStore(state / "objects")
         self.node = Node(state, self.store, this_machine(), own_images)
         self._services = LocalServices(self.store, ports)
@@ -65,15 +65,15 @@ class ProcessCluster:
         self._going_down = True
         for pod in self._running():
             self.node.disrupt(pod)
-        if not await self._until_ended(STOP_SECONDS):
-            for pod in self._running():
-                self.node.kill(pod)
-            await self._until_ended(STOP_SECONDS)
+        if not await self._until_ended(self.node.stop):
+            await self._until_ended(self.node.kill)
 
-    async def _until_ended(self, seconds: float) -> bool:
-        for _ in range(int(seconds / TICK_SECONDS)):
+    async def _until_ended(self, end: Callable[[Pod], None]) -> bool:
+        for _ in range(int(STOP_SECONDS / TICK_SECONDS)):
             if not self._running():
                 return True
+            for pod in self._running():
+                end(pod)
             await asyncio.sleep(TICK_SECONDS)
         return not self._running()
 
@@ -81,10 +81,16 @@ class ProcessCluster:
         return [pod for pod in self.store.every(Pod) if not pod.finished]
 
     def submit(self, body: JsonObject) -> Change:
-        """Create or update an object that a user wrote, as ``kubectl apply`` would. Raises OSError."""
-        key = KubeObject.model_validate(body).key
+        """Create or update an object that a user wrote, as ``kubectl apply`` would. Raises OSError.
+
+        A status in it, and metadata that only the cluster writes, are left out.
+        """
+        thing = KubeObject.model_validate(body)
+        key = thing.key
         old = self.store.get(key)
-        wanted = _merged(old, body)
+        labels: JsonObject = {**thing.metadata.labels}
+        metadata: JsonObject = {"name": key.name, "namespace": key.namespace, **({"labels": labels} if labels else {})}
+        wanted = _merged(old, {**{part: body[part] for part in body if part != "status"}, "metadata": metadata})
         self.store.put(key, wanted)
         if old is None:
             return "created"
@@ -100,11 +106,12 @@ class ProcessCluster:
 
     async def children(self, owner: OwnerReference, namespace: str) -> Children:
         """What ``owner`` owns now, and the pods that carry its labels."""
+        types = {str(kind.model_fields["kind"].default): kind for kind in CHILD_TYPES}
         owned = tuple(
             child
-            for kind in CHILD_TYPES
-            for child in self.store.every(kind)
-            if child.metadata.namespace == namespace and _owned_by(child, owner.uid)
+            for thing in self.store.things()
+            if thing.kind in types and thing.metadata.namespace == namespace and _owned_by(thing, owner.uid)
+            if (child := self.store.typed(thing.key, types[thing.kind])) is not None
         )
         uids = {child.metadata.uid for child in owned if isinstance(child, Job | Deployment)}
         pods = tuple(pod for pod in self.store.every(Pod) if any(_owned_by(pod, uid) for uid in uids))

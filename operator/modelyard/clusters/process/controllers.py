@@ -40,7 +40,8 @@ class Controllers:
 
     def _carry_out(self, plan: Plan) -> None:
         for pod in plan.create:
-            self._store.put(pod.key, pod.model_dump(mode="json", exclude_none=True))
+            if self._store.get(pod.key) is None:  # else one of that name is still ending
+                self._store.put(pod.key, pod.model_dump(mode="json", exclude_none=True))
         for pod in plan.stop:
             self._node.stop(pod)
 

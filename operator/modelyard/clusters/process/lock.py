@@ -17,29 +17,29 @@ class Busy(Exception):  # noqa: N818  a state, told to the user
 
 
 @contextlib.contextmanager
-def owned(state: Path, *, background: bool = False) -> Iterator[None]:
-    """Own the state folder's cluster. A background owner is told by SIGTERM to leave its pods to us.
+def owned(state: Path, *, background: bool = False) -> Iterator[bool]:
+    """Own the state folder's cluster; gives whether a background owner was asked by SIGTERM to leave its pods to us.
 
     Raises Busy, OSError.
     """
-    state.mkdir(parents=True, exist_ok=True)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)  # Secrets lie below it
     descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _take(descriptor, state)
+        asked = _take(descriptor, state)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "background": background}).encode(), 0)
-        yield
+        yield asked
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, state: Path) -> None:
+def _take(descriptor: int, state: Path) -> bool:
     deadline = time.monotonic() + HANDOVER_SECONDS
     asked: set[int] = set()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return bool(asked)
         except BlockingIOError:
             owner = _owner(descriptor)
         if owner is not None:

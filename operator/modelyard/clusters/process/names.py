@@ -9,10 +9,13 @@ _POD_NAME = re.compile(r"\b([a-z0-9-]+)\.([a-z0-9-]+)\.([a-z0-9-]+)\.svc\b(?::(\
 _SERVICE_NAME = re.compile(r"\b([a-z0-9-]+)\.([a-z0-9-]+)\.svc\b(?::(\d+))?")
 _REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
-PodAddress = Callable[[str, str, str, int | None], str]
-"""(hostname, subdomain, namespace, port) -> ``address`` or ``address:port``. Raises LookupError."""
-ServiceAddress = Callable[[str, str], str]
-"""(service, namespace) -> ``address:port``. Raises LookupError."""
+PodAddress = Callable[[str, str, str, int | None], str | None]
+"""(hostname, subdomain, namespace, port) -> ``address`` or ``address:port``; None for a name of something else.
+
+Raises LookupError while it has no address yet.
+"""
+ServiceAddress = Callable[[str, str], str | None]
+"""(service, namespace) -> ``address:port``; None for a name of something else. Raises LookupError."""
 
 
 def environment(
@@ -39,11 +42,11 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 def resolve(text: str, pod_address: PodAddress, service_address: ServiceAddress) -> str:
-    """``text`` with cluster names replaced by addresses of this machine. Raises LookupError."""
+    """``text`` with cluster names replaced by addresses of this machine; other names stay. Raises LookupError."""
     text = _POD_NAME.sub(
-        lambda match: pod_address(match[1], match[2], match[3], int(match[4]) if match[4] else None), text
+        lambda match: pod_address(match[1], match[2], match[3], int(match[4]) if match[4] else None) or match[0], text
     )
-    return _SERVICE_NAME.sub(lambda match: service_address(match[1], match[2]), text)
+    return _SERVICE_NAME.sub(lambda match: service_address(match[1], match[2]) or match[0], text)
 
 
 def _field(pod: Pod, path: str) -> str:

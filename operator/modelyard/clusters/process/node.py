@@ -1,6 +1,7 @@
 """The node of a process cluster: starts pods, watches them, stops them."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -47,11 +48,16 @@ class Node:
         self._restart_at: dict[str, float] = {}
         self._launched_at: dict[str, float] = {}
         self._stopping: set[str] = set()
+        self._shims: list[subprocess.Popen[bytes]] = []
+        """Those that this process has started. Their files, not these, say how they end: they may outlive it."""
+        self._signals: dict[tuple[str, int], int] = {}
         self.progress: dict[ObjectKey, ProgressReport] = {}
         """The newest report of each pod."""
 
     async def close(self) -> None:
         """Stop watching; pods go on."""
+        for process in self._shims:
+            process.returncode = process.poll() or 0  # else Popen warns of those that go on
         await self._prober.close()
 
     def sandbox(self, pod: Pod) -> Sandbox:
@@ -60,6 +66,7 @@ class Node:
 
     def tick(self) -> None:
         """Bring every pod one step further."""
+        self._shims = [shim_process for shim_process in self._shims if shim_process.poll() is None]  # reaps the others
         for pod in list(self._store.every(Pod)):
             if pod.status.phase == "Pending":
                 self._start(pod)
@@ -72,13 +79,14 @@ class Node:
             self._write(pod, podstatus.never_started(pod))
         elif podstatus.crash_looping(pod):
             self._ended(pod, Exit(137, timestamp(datetime.now(UTC))), for_good=True)
-        elif not pod.finished and pod.metadata.uid not in self._stopping:
+        elif not pod.finished:
             self._stopping.add(pod.metadata.uid)
-            self._signal(pod)
+            self._signal(pod, 1)
 
     def kill(self, pod: Pod) -> None:
-        """End the grace period of a pod that was told to end."""
-        self._signal(pod)
+        """End the grace period of a pod that was told to end; call it until the pod has ended."""
+        self._stopping.add(pod.metadata.uid)
+        self._signal(pod, 2)
 
     def disrupt(self, pod: Pod) -> None:
         """Stop the pod because the node goes down, so that no Job counts it as a failure."""
@@ -90,15 +98,21 @@ class Node:
     def remove(self, pod: Pod) -> None:
         """Forget a finished pod and remove its folder."""
         self._prober.forget(pod)
-        self._store.delete(pod.key)
         self.progress.pop(pod.key, None)
         self.sandbox(pod).remove()
+        self._store.delete(pod.key)
 
-    def _signal(self, pod: Pod) -> None:
-        """SIGTERM to the shim: the first is passed on to the container, the second kills it."""
-        pid = self.sandbox(pod).shim_pid(podstatus.run_number(pod))
-        if pid is not None:
-            os.kill(pid, signal.SIGTERM)
+    def _signal(self, pod: Pod, times: int) -> None:
+        """See that the shim has had so many SIGTERMs: the first is passed on to the container, the second kills it.
+
+        A shim that has only just been started gets it later: this is called again.
+        """
+        run = (pod.metadata.uid, podstatus.run_number(pod))
+        pid = self.sandbox(pod).shim_pid(run[1])
+        if pid is not None and self._signals.get(run, 0) < times:
+            self._signals[run] = self._signals.get(run, 0) + 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def _start(self, pod: Pod) -> None:
         blocked = unfit(pod.spec, self._machine)
@@ -106,9 +120,10 @@ class Node:
             self._write(pod, podstatus.unschedulable(blocked))
             return
         try:
-            pod = self._write(pod, pod.status.model_copy(update={"pod_ip": self._addresses.assign(pod)}))
-            self.sandbox(pod).build(pod, self._store)
-            self._launch(pod, run=0)
+            if not self.sandbox(pod).started(pod, run=0):
+                pod = self._write(pod, pod.status.model_copy(update={"pod_ip": self._addresses.assign(pod)}))
+                self.sandbox(pod).build(pod, self._store)
+                self._launch(pod, run=0)
         except (NotMountable, LookupError, OSError) as error:
             self._write(pod, podstatus.waiting(pod, str(error)))
             return
@@ -139,7 +154,7 @@ class Node:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        process.returncode = 0  # it may outlive this process: its files, not wait(), say how it ends
+        self._shims.append(process)
         self._launched_at[pod.metadata.uid] = asyncio.get_running_loop().time()
 
     def _watch(self, pod: Pod) -> None:
@@ -183,7 +198,8 @@ class Node:
         if now < self._restart_at.setdefault(pod.metadata.uid, now):
             return
         try:
-            self._launch(pod, podstatus.run_number(pod) + 1)
+            if not self.sandbox(pod).started(pod, podstatus.run_number(pod) + 1):
+                self._launch(pod, podstatus.run_number(pod) + 1)
         except (LookupError, OSError):
             self._restart_at[pod.metadata.uid] = now + 1.0
             return

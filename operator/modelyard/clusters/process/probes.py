@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from modelyard.api.pods import Pod
+from modelyard.api.pods import Pod, Probe
 
 FIRST_PERIOD_SECONDS = 0.1
 
@@ -13,7 +13,7 @@ class Prober:
     """Asks pods whether they are ready, and remembers the answers by pod uid."""
 
     def __init__(self) -> None:
-        self._client = httpx.AsyncClient(timeout=2.0, trust_env=False)
+        self._client = httpx.AsyncClient(trust_env=False)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ready: set[str] = set()
 
@@ -32,7 +32,7 @@ class Prober:
                 self._ready.add(uid)
             port = next(port.container_port for port in container.ports if port.name == probe.http_get.port)
             url = f"http://{pod.status.pod_ip}:{port}{probe.http_get.path}"
-            self._tasks[uid] = asyncio.create_task(self._ask(uid, url, float(probe.period_seconds)))
+            self._tasks[uid] = asyncio.create_task(self._ask(uid, url, probe))
         return uid in self._ready
 
     def forget(self, pod: Pod) -> None:
@@ -49,14 +49,18 @@ class Prober:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._client.aclose()
 
-    async def _ask(self, uid: str, url: str, period: float) -> None:
-        """Ask often at first, so that a start is noticed at once, then every ``period`` seconds."""
-        pause = FIRST_PERIOD_SECONDS
+    async def _ask(self, uid: str, url: str, probe: Probe) -> None:
+        """Ask often at first, so that a start is noticed at once; a ready pod may miss a few probes."""
+        pause, failures = FIRST_PERIOD_SECONDS, 0
         while True:
             try:
-                ready = (await self._client.get(url)).status_code == httpx.codes.OK
+                answer = await self._client.get(url, timeout=probe.timeout_seconds)
+                failures = 0 if answer.status_code == httpx.codes.OK else failures + 1
             except httpx.HTTPError:
-                ready = False
-            (self._ready.add if ready else self._ready.discard)(uid)
-            pause = period if ready else min(period, pause * 1.5)
+                failures += 1
+            if failures == 0:
+                self._ready.add(uid)
+            elif failures >= probe.failure_threshold:
+                self._ready.discard(uid)
+            pause = min(float(probe.period_seconds), pause * 1.5) if uid not in self._ready else probe.period_seconds
             await asyncio.sleep(pause)

@@ -42,12 +42,21 @@ class Sandbox:
         """The pod's /tmp. Its path is short: sockets in it have names of at most 107 bytes."""
         self._volumes = state / "volumes"
 
+    def started(self, pod: Pod, run: int) -> bool:
+        """Whether the container's run was started already, by an owner of the cluster who could not write it down."""
+        try:
+            same = (self.folder / "uid").read_text() == pod.metadata.uid
+        except OSError:
+            return False
+        return same and (self.shim_pid(run) is not None or self.exit(run) is not None)
+
     def build(self, pod: Pod, store: ObjectStore) -> None:
         """Make the root as the pod's mounts ask. Raises NotMountable, OSError."""
-        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.temporary, ignore_errors=True)
         (self.root / layout.WORK).mkdir(parents=True)
         self.temporary.mkdir(mode=0o700)
+        (self.folder / "uid").write_text(pod.metadata.uid)
         volumes = {volume.name: volume for volume in pod.spec.volumes}
         for mount in pod.spec.containers[0].volume_mounts:
             inside = mount.mount_path.removeprefix(layout.DEFAULT_ROOT)

@@ -1,5 +1,6 @@
 """The objects of a process cluster: one JSON file each, kept in memory while a cluster runs."""
 
+import contextlib
 import json
 import re
 import uuid
@@ -26,7 +27,8 @@ class ObjectStore:
         self.listener: Callable[[JsonObject], None] = lambda _: None
         for path in sorted(folder.glob("*/*/*.json")):
             key = ObjectKey(path.parent.name, path.parent.parent.name, path.stem)
-            self._objects[key] = json.loads(path.read_text())
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, by the cluster's owner
+                self._objects[key] = json.loads(path.read_text())
 
     def get(self, key: ObjectKey) -> JsonObject | None:
         """The object, or None. It is shared: do not change it."""
@@ -103,7 +105,7 @@ def _with_metadata(body: JsonObject, old: JsonObject | None) -> JsonObject:
     version = before.get("resourceVersion", "0")
     assert isinstance(generation, int)
     assert isinstance(version, str)
-    same_spec = old is not None and all(old.get(part) == body.get(part) for part in ("spec", "data"))
+    same_spec = old is not None and all(old.get(part) == body.get(part) for part in ("spec", "data", "stringData"))
     metadata["generation"] = generation if same_spec else generation + 1
     metadata["resourceVersion"] = str(int(version) + 1)
     return {**body, "metadata": metadata}

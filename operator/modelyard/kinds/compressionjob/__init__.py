@@ -37,6 +37,7 @@ KIND = Kind(
     states={
         "Waiting": "The source is not complete, or something that the spec refers to does not exist yet.",
         "Pending": "No node can take the pod.",
+        "Stopped": "Its pods had to leave their node; it goes on when that is back.",
         "Starting": "The pod starts.",
         "Running": "The pod runs; the message says at which step.",
         "Complete": "It published its artefact.",

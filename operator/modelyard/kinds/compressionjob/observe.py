@@ -10,15 +10,17 @@ from modelyard.api.pods import Pod
 from modelyard.api.resource import settled
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import ProgressReport, Termination
-from modelyard.kinds.compressionjob.desired import child_name, missing_claim, source_of
+from modelyard.kinds.compressionjob.desired import child_name, missing_claim, references, source_of
 from modelyard.kinds.compressionjob.model import (
     CompressedArtifact,
     CompressionJob,
     CompressionJobStatus,
     CompressionProgress,
 )
-from modelyard.kinds.endings import termination_of, unschedulable
+from modelyard.kinds.endings import stopped, termination_of, unschedulable, waits_for
+from modelyard.kinds.handoff import handoff
 
+MESSAGE_LIMIT = 4096
 RUNNING = "Running"
 EVALUATED = "Evaluated"
 GATES_PASSED = "GatesPassed"
@@ -27,7 +29,7 @@ GATES_PASSED = "GatesPassed"
 def observe(job: CompressionJob, sources: Sources, children: Children, now: datetime) -> CompressionJobStatus:
     """Where the job stands. A finished job's status changes no more."""
     if job.status.completion_time is not None:
-        return job.status.model_copy(update={"observed_generation": job.metadata.generation})
+        return _hinting(job, sources)
     child = children.find(Job, child_name(job))
     if child is None:
         return _waiting(job, sources, now)
@@ -43,6 +45,17 @@ def observe(job: CompressionJob, sources: Sources, children: Children, now: date
         text = f"{failed.message or failed.reason}; the pod ended without a word"
         return _failed(job, "PodLost", text, now)
     return _working(job, pods, now)
+
+
+def _hinting(job: CompressionJob, sources: Sources) -> CompressionJobStatus:
+    """The status of a finished job, with a hint while its source has another artefact to give."""
+    hint = f"; its source has a new artefact: delete {job.metadata.name} to compress that"
+    reference = next((each for each in references(job) if each.key.kind == "TrainingJob"), None)
+    given = handoff(reference, sources).artifact if reference is not None else None
+    new = given is not None and job.status.source is not None and given.digest != job.status.source.digest
+    text = job.status.message.removesuffix(hint)
+    text = text[: MESSAGE_LIMIT - len(hint)] + hint if new else text
+    return job.status.model_copy(update={"message": text, "observed_generation": job.metadata.generation})
 
 
 def revisit(_job: CompressionJob, _now: datetime) -> float | None:
@@ -93,11 +106,14 @@ def _working(job: CompressionJob, pods: Sequence[Pod], now: datetime) -> Compres
     running = any(pod.ready or pod.finished for pod in pods)
     if blocked is not None:
         state, reason, text = "Pending", blocked.reason or "Unschedulable", blocked.message
+    elif stopped(pods):
+        running, state, reason = False, "Stopped", "NodeShutdown"
+        text = "the pod had to leave its node; starts again when it is back"
     elif running:
         state, reason = "Running", "PodRuns"
         text = job.status.progress.stage.lower() if job.status.progress else "starting"
     else:
-        state, reason, text = "Starting", "PodStarts", "the pod starts"
+        state, reason, text = "Starting", "PodStarts", f"the pod starts{waits_for(pods)}"
     return settled(
         job.status, job.metadata.generation, now, state, text,
         [true(conditions.ACCEPTED, "Valid"),

@@ -7,10 +7,11 @@ from modelyard.api import conditions
 from modelyard.api.children import Children, Sources
 from modelyard.api.conditions import Condition, false, true, unknown
 from modelyard.api.labels import REVISION_LABEL
+from modelyard.api.pods import PodCondition
 from modelyard.api.references import StoredArtifact
 from modelyard.api.resource import settled
 from modelyard.api.workloads import Deployment, Service
-from modelyard.kinds.endings import disrupted, termination_of, unschedulable
+from modelyard.kinds.endings import disrupted, stopped, termination_of, unschedulable, waits_for
 from modelyard.kinds.handoff import Handoff
 from modelyard.kinds.modelservice.desired import child_name, revision_of, source_of, target_of
 from modelyard.kinds.modelservice.model import LastFailure, ModelService, ModelServiceStatus, Revision
@@ -28,7 +29,7 @@ def observe(service: ModelService, sources: Sources, children: Children, now: da
     source = source_of(service, sources)
     artifact = target_of(service, sources)
     status = service.status if artifact is None else _rolled(service, artifact, children, now)
-    state, text = _summary(status, source)
+    state, text = _summary(status, source, children)
     found = list(_conditions(status, source, children, state, text))
     return settled(status, service.metadata.generation, now, state, text, found)
 
@@ -110,7 +111,7 @@ def _failure(children: Children, revisions: list[str]) -> LastFailure | None:
     return None
 
 
-def _summary(status: ModelServiceStatus, source: Handoff) -> tuple[str, str]:
+def _summary(status: ModelServiceStatus, source: Handoff, children: Children) -> tuple[str, str]:
     """State and message."""
     stable, candidate, failure = status.stable, status.candidate, status.last_failure
     if status.model is None:
@@ -120,15 +121,23 @@ def _summary(status: ModelServiceStatus, source: Handoff) -> tuple[str, str]:
     if stable is None or stable.ready_replicas < stable.replicas:
         if failure is not None:
             return "Failed", f"{failure.reason}: {failure.message}"
+        if stopped(children.pods):
+            return "Stopped", "the pods had to leave their node; serves again when it is back"
         at = candidate or stable
         count = f"{at.ready_replicas} of {at.replicas} pods ready" if at is not None else "starting"
-        return "Starting", count
+        return "Starting", f"{count}{waits_for(children.pods)}"
     served = f"serving {stable.digest} at {status.url}"
     if candidate is not None and failure is not None:
         served += f"; the new revision {candidate.revision} fails: {failure.reason}: {failure.message}"
+    elif candidate is not None and (blocked := _blocked(candidate, children)) is not None:
+        served += f"; the new revision {candidate.revision} waits: {blocked.message}"
     elif source.artifact is None:
         served += f"; kept, since {source.message}"
     return "Ready", served
+
+
+def _blocked(candidate: Revision, children: Children) -> PodCondition | None:
+    return unschedulable(children.labelled(REVISION_LABEL, candidate.revision))
 
 
 def _conditions(
@@ -155,6 +164,8 @@ def _conditions(
         yield false(AVAILABLE, (blocked and blocked.reason) or reason, blocked.message if blocked else text)
     if failure is not None:
         yield false(ROLLOUT_HEALTHY, failure.reason, failure.message)
+    elif status.candidate is not None and (waits := _blocked(status.candidate, children)) is not None:
+        yield false(ROLLOUT_HEALTHY, waits.reason or "Unschedulable", waits.message)
     else:
         yield true(ROLLOUT_HEALTHY, "Progressing" if status.candidate else "AtRest")
     ready = state == "Ready"

@@ -36,6 +36,7 @@ KIND = Kind(
     states={
         "Waiting": "Something that the spec refers to does not exist yet.",
         "Pending": "No node can take a pod.",
+        "Stopped": "Its pods had to leave their node; it goes on when that is back.",
         "Starting": "Pods start.",
         "Running": "All pods run.",
         "Stopping": "An attempt failed, and its pods still end.",

@@ -10,7 +10,7 @@ from modelyard.api.pods import Pod
 from modelyard.api.resource import MESSAGE_LIMIT, settled
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import ProgressReport, PublishedArtifact
-from modelyard.kinds.endings import scheduling_note, termination_of, unschedulable
+from modelyard.kinds.endings import scheduling_note, stopped, termination_of, unschedulable, waits_for
 from modelyard.kinds.trainingjob.desired import attempt_name, code_changed, code_of, missing, resolve
 from modelyard.kinds.trainingjob.model import (
     ArtifactStatus,
@@ -114,14 +114,17 @@ def _working(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> TrainingJo
     running = started == job.spec.nodes
     if scheduled.status == "False":
         state, text = "Pending", scheduled.message
+    elif stopped(pods):
+        running, state, text = False, "Stopped", "the pods had to leave their node; goes on when it is back"
     elif running:
         state, text = "Running", f"attempt {job.status.attempt}, {job.spec.nodes * job.spec.ranks_per_node} ranks"
     else:
-        state, text = "Starting", f"attempt {job.status.attempt}, {started} of {job.spec.nodes} pods run"
+        count = f"{started} of {job.spec.nodes} pods run"
+        state, text = "Starting", f"attempt {job.status.attempt}, {count}{waits_for(pods)}"
     return _settled(
         job, now, state, text,
         [true(conditions.ACCEPTED, "Valid"), scheduled,
-         true(RUNNING, "AllPodsRun", text) if running else false(RUNNING, "Starting", text),
+         true(RUNNING, "AllPodsRun", text) if running else false(RUNNING, state, text),
          true(conditions.RECONCILING, state, text)],
     )  # fmt: skip
 
