@@ -55,7 +55,7 @@ def get(
 ) -> None:
     """Show objects and their state."""
     store = ObjectStore(state_folder(state) / "objects")
-    console = running.report_console()
+    console = running.report_console(width=400)
     word, _, name = (what or "").partition("/")
     kinds = [kind_of(word)] if word else list(KINDS)
     keys = [key for kind in kinds for key in store.keys(kind.name) if key.namespace == namespace]

@@ -59,10 +59,10 @@ async def supervise(state: Path, ready_fd: int) -> None:
         await Session(state).until_told(ready)
 
 
-def report_console() -> Console:
+def report_console(width: int = 140) -> Console:
     """A console for texts of others: nothing in them is markup, and no table is broken where nobody looks."""
     console = Console(markup=False, highlight=False)
-    return console if console.is_terminal else Console(markup=False, highlight=False, width=140)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=width)
 
 
 def _ports(bodies: list[JsonObject], port: int | None) -> dict[str, int]:

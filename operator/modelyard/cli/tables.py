@@ -15,7 +15,9 @@ from modelyard.engine.kind import Kind, PrinterColumn
 def object_table(kind: Kind[Resource], bodies: Sequence[JsonObject], now: datetime, *, wide: bool) -> Table:
     """One row an object."""
     columns = [column for column in kind.columns if wide or column.priority == 0]
-    table = Table("NAME", *(column.name.upper() for column in columns), box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("NAME", *(column.name.upper() for column in columns)):
+        table.add_column(title, overflow="fold")
     for body in bodies:
         name = KubeObject.model_validate(body).metadata.name
         table.add_row(f"{kind.singular}/{name}", *(cell(body, column, now) for column in columns))
