@@ -6,23 +6,23 @@ annotations or finalizers, so an operator that is uninstalled leaves nothing tha
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Mapping
 
 import kopf
+from kubernetes.aio.config import ConfigException
 
-from modelyard.api.labels import KIND_LABEL
 from modelyard.api.metadata import JsonObject
-from modelyard.api.pods import Pod
-from modelyard.api.workloads import CHILD_TYPES
-from modelyard.clusters.kube.client import KubeClient
+from modelyard.clusters.kube.client import ApiError, KubeClient
 from modelyard.clusters.kube.cluster import KubeCluster
+from modelyard.clusters.kube.leadership import LeadershipLostError, Lease, while_leading
 from modelyard.clusters.kube.resources import ResourceType, resource_types
 from modelyard.engine.controller import Controller
 from modelyard.kinds import KINDS
 from modelyard.settings import OperatorSettings, from_environment
 
-WATCHED_CHILDREN = tuple(str(model.model_fields["kind"].default) for model in (*CHILD_TYPES, Pod))
+LEASE = "modelyard"
 GUARD_SECONDS = 5.0
 LOST_SECONDS = 60.0
 UNREACHABLE_BACKOFFS = (1, 1, 2, 3, 5, 8, 13, *(15,) * 240)
@@ -32,41 +32,79 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Run the operator until it is told to stop; exit code 1 when it cannot go on."""
+    """Run the operator until it is told to stop; exit code 1, and one line, when it cannot go on."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
         settings = from_environment()
     except ValueError as error:
         sys.exit(f"error: {error}")
-    asyncio.run(operate(settings))
+    try:
+        asyncio.run(operate(settings))
+    except asyncio.CancelledError:
+        logger.info("told to stop")
+    except Exception as error:
+        cause = _first(error)
+        if isinstance(cause, WatchLostError | LeadershipLostError | ApiError | ConfigException):
+            sys.exit(f"error: {cause}")
+        raise
+
+
+def _first(error: BaseException) -> BaseException:
+    """What task groups have wrapped."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def operate(settings: OperatorSettings) -> None:
-    """Keep all objects reconciled, until cancelled or told to stop by a signal. Raises what ends the watches."""
-    resources = resource_types(KINDS)
-    kinds = frozenset(kind.name for kind in KINDS)
+    """Keep all objects reconciled until told to stop by a signal; with a Lease, only while holding it.
+
+    Raises, in an ExceptionGroup, WatchLostError and LeadershipLostError; what the API server answers to the first
+    requests; CancelledError where the signal came before the work.
+    """
+    this = asyncio.current_task()
+    assert this is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Until kopf installs its own.
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     async with await KubeClient.from_environment() as client:
-        cluster = KubeCluster(client, resources, watched=kinds)
-        listed = asyncio.Event()
-        registry = watches(cluster, resources, kinds, listed)
-        controller = Controller(KINDS, cluster, settings.images)
-        watches_wanted = (len(kinds) + len(WATCHED_CHILDREN)) * max(1, len(settings.namespaces))
-        async with asyncio.TaskGroup() as tasks:
-            work = [
-                tasks.create_task(_work_when(listed, controller)),
-                tasks.create_task(_guard(watches_wanted)),
-            ]
-            await kopf.operator(
-                registry=registry,
-                settings=_kopf_settings(resources),
-                standalone=True,
-                clusterwide=not settings.namespaces,
-                namespaces=settings.namespaces,
-                liveness_endpoint=f"http://0.0.0.0:{settings.probe_port}/healthz",
-            )
+        if settings.lease_namespace is None:
+            await _work(client, settings)
+        else:
+            lease = Lease(client, LEASE, settings.lease_namespace, settings.identity)
+            await while_leading(lease, lambda: _work(client, settings))
+
+
+async def _work(client: KubeClient, settings: OperatorSettings) -> None:
+    """Watch and reconcile."""
+    resources = resource_types(KINDS)
+    cluster = KubeCluster(client, resources, settings.namespaces)
+    listed = asyncio.Event()
+    controller = Controller(KINDS, cluster, settings.images)
+    watched = sum(resource.selector is not None for resource in resources.values())
+    async with asyncio.TaskGroup() as tasks:
+        work = [
+            tasks.create_task(_work_when(listed, controller)),
+            tasks.create_task(cluster.keep_fresh()),
+            tasks.create_task(_guard(watched * max(1, len(settings.namespaces)))),
+        ]
+        registry = watches(cluster, resources, listed)
+
+        async def end(**_: object) -> None:
             for task in work:
                 task.cancel()
+
+        # Before kopf waits for all tasks that have begun since it has.
+        kopf.on.cleanup(registry=registry)(end)
+        await kopf.operator(
+            registry=registry,
+            settings=_kopf_settings(resources),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            liveness_endpoint=f"http://0.0.0.0:{settings.probe_port}/healthz",
+        )
 
 
 class WatchLostError(Exception):
@@ -95,7 +133,7 @@ async def _work_when(listed: asyncio.Event, controller: Controller) -> None:
 
 
 def watches(
-    cluster: KubeCluster, resources: Mapping[str, ResourceType], kinds: frozenset[str], listed: asyncio.Event
+    cluster: KubeCluster, resources: Mapping[str, ResourceType], listed: asyncio.Event
 ) -> kopf.OperatorRegistry:
     """A registry of watches of all kinds, and of those children that carry our labels.
 
@@ -114,6 +152,8 @@ def watches(
         cluster.seen(dict(body))
 
     async def seen(event: kopf.RawEvent, **_: object) -> None:
+        if event["type"] is None and listed.is_set():
+            cluster.missed()
         listed.set()
         body: JsonObject = {**event["object"]}  # type: ignore[dict-item]  # JSON from the API server
         if event["type"] == "DELETED":
@@ -121,9 +161,10 @@ def watches(
         else:
             cluster.seen(body)
 
-    for name in (*sorted(kinds), *WATCHED_CHILDREN):
-        resource = resources[name]
-        labels = {} if name in kinds else {KIND_LABEL: kopf.PRESENT}
+    for resource in resources.values():
+        if resource.selector is None:
+            continue
+        labels = {resource.selector: kopf.PRESENT} if resource.selector else {}
         where = (resource.group, resource.version, resource.plural)
         kopf.index(*where, id=f"{resource.plural}-known", labels=labels, registry=registry)(known)
         kopf.on.event(*where, labels=labels, registry=registry)(seen)
@@ -137,8 +178,9 @@ def _kopf_settings(resources: Mapping[str, ResourceType]) -> kopf.OperatorSettin
     settings.networking.error_backoffs = UNREACHABLE_BACKOFFS
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
-    for name in WATCHED_CHILDREN:
-        settings.watching.label_selectors[resources[name].group, resources[name].plural] = KIND_LABEL
+    for resource in resources.values():
+        if resource.selector:
+            settings.watching.label_selectors[resource.group, resource.plural] = resource.selector
     return settings
 
 

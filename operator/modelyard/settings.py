@@ -1,6 +1,7 @@
 """How the operator was installed: environment variables to frozen settings."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,10 @@ class OperatorSettings:
     """MODELYARD_TRAINER_IMAGE, MODELYARD_COMPRESSOR_IMAGE, MODELYARD_SERVER_IMAGE."""
     namespaces: tuple[str, ...]
     """MODELYARD_NAMESPACES, separated by commas; empty: all of them."""
+    lease_namespace: str | None
+    """MODELYARD_LEASE_NAMESPACE: with it, only the holder of the Lease ``modelyard`` there works: two may run."""
+    identity: str
+    """MODELYARD_IDENTITY, the pod's name: who holds the Lease."""
     probe_port: int
     """MODELYARD_PROBE_PORT: liveness at /healthz."""
 
@@ -33,5 +38,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> OperatorSet
             server_image=environment.get("MODELYARD_SERVER_IMAGE", default.server_image),
         ),
         namespaces=tuple(name.strip() for name in names if name.strip()),
+        lease_namespace=environment.get("MODELYARD_LEASE_NAMESPACE") or None,
+        identity=environment.get("MODELYARD_IDENTITY") or f"{socket.gethostname()}-{os.getpid()}",
         probe_port=int(port),
     )

@@ -61,13 +61,52 @@ def test_a_new_object_of_the_same_name_is_news() -> None:
     assert [cache.put(service(9)), cache.put(service(3, uid="other"))] == [True, True]
 
 
+def test_a_deletion_wins_over_what_was_written_before_whichever_is_seen_first() -> None:
+    cache = Cache()
+    news = [cache.put(service(1)), cache.remove(service(3)), cache.put(service(2)), cache.put(service(4))]
+    assert (news, cache.remove(service(3)), cache.get(KEY)) == ([True, True, False, True], False, service(4))
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "listed", "version", "expected"),
+    [
+        ("Service", "", [], 5, [service(5)]),
+        ("Service", "default", [], 9, [service(5)]),
+        ("Service", "", [KEY], 5, []),
+        ("Service", "", [], 4, []),
+        ("Service", "other", [], 5, []),
+        ("Pod", "", [], 5, []),
+    ],
+    ids=["lacked", "lacked in its namespace", "listed", "newer than the list", "of another namespace", "another kind"],
+)
+def test_what_a_list_lacks_is_forgotten_unless_it_is_newer(
+    kind: str, namespace: str, listed: list[ObjectKey], version: int, expected: list[JsonObject]
+) -> None:
+    cache = Cache()
+    cache.put(service(5))
+    gone = cache.prune(kind, namespace, listed, version)
+    assert (gone, cache.get(KEY) is None, list(cache.owned(OWNER, Service)) == []) == (
+        expected,
+        bool(expected),
+        bool(expected),
+    )
+
+
 def test_children_are_found_by_their_owners_labels_until_they_are_gone() -> None:
     cache = Cache()
     cache.put(service(1))
     found = [child.spec.selector for child in cache.owned(OWNER, Service)]
-    cache.remove(KEY)
-    cache.remove(KEY)
+    cache.remove(service(2))
+    cache.remove(service(2))
     assert (found, list(cache.owned(OWNER, Service)), cache.get(KEY)) == ([{"version": "1"}], [], None)
+
+
+def test_all_that_is_watched_is_listed_in_a_namespace_or_in_all() -> None:
+    resources = resource_types(KINDS)
+    watched = {kind for kind, resource in resources.items() if resource.selector is not None}
+    assert watched == {kind.name for kind in KINDS} | {"ConfigMap", "Service", "Job", "Deployment", "Pod"}
+    assert resources["Job"].collection("n") == "/apis/batch/v1/namespaces/n/jobs"
+    assert resources["Pod"].collection("") == "/api/v1/pods"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""The objects that the watches have shown, by key and by owner."""
+"""The objects that watches and lists have shown, by key and by owner."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -15,10 +15,15 @@ Owner = tuple[str, str, str]
 
 
 class Cache:
-    """Newest known bodies. Older versions never replace newer ones; resource versions are numbers (KEP-5504)."""
+    """Newest known bodies. Nothing old replaces what is newer, be it a body or a deletion, whichever comes first.
+
+    Resource versions are numbers that can be compared (KEP-5504).
+    """
 
     def __init__(self) -> None:
         self._bodies: dict[ObjectKey, JsonObject] = {}
+        self._deleted: dict[ObjectKey, int] = {}
+        """At which version an object was deleted, until a list of its kind is newer."""
         self._owned: defaultdict[Owner, set[ObjectKey]] = defaultdict(set)
 
     def get(self, key: ObjectKey) -> JsonObject | None:
@@ -46,13 +51,39 @@ class Cache:
         old = self._bodies.get(thing.key)
         if old is not None and _version(old) >= _version(body) and _uid(old) == _uid(body):
             return False
+        if _version(body) < self._deleted.get(thing.key, 0):
+            return False
+        self._deleted.pop(thing.key, None)
         self._bodies[thing.key] = body
         if owner := _owner(thing):
             self._owned[owner].add(thing.key)
         return True
 
-    def remove(self, key: ObjectKey) -> None:
-        """Forget an object."""
+    def remove(self, body: JsonObject) -> bool:
+        """Take note of a deletion, by the body of it; returns whether it is news. Raises as ``put``."""
+        key = KubeObject.model_validate(body).key
+        old = self._bodies.get(key)
+        if old is not None and _version(old) > _version(body):
+            return False
+        self._deleted[key] = max(_version(body), self._deleted.get(key, 0))
+        self._forget(key)
+        return True
+
+    def prune(self, kind: str, namespace: str, listed: Iterable[ObjectKey], version: int) -> list[JsonObject]:
+        """Forget what a list of that version lacks, in one namespace or, where that is empty, in all; returns that."""
+        keep = set(listed)
+        gone = [
+            (key, body)
+            for key, body in self._bodies.items()
+            if key.kind == kind and key.namespace == (namespace or key.namespace)
+            if key not in keep and _version(body) <= version
+        ]
+        for key, _ in gone:
+            self._forget(key)
+        self._deleted = {key: at for key, at in self._deleted.items() if key.kind != kind or at > version}
+        return [body for _, body in gone]
+
+    def _forget(self, key: ObjectKey) -> None:
         body = self._bodies.pop(key, None)
         if body is not None and (owner := _owner(KubeObject.model_validate(body))):
             self._owned[owner].discard(key)

@@ -9,6 +9,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
 from modelyard.api.metadata import JsonObject
+from modelyard.engine.cluster import ClusterError
 
 APPLY = "application/apply-patch+yaml"
 """Server-side apply; JSON is YAML."""
@@ -17,7 +18,7 @@ NOT_FOUND = 404
 CONFLICT = 409
 
 
-class ApiError(Exception):
+class ApiError(ClusterError):
     """The API server refused a request, or did not answer (status 0)."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:

@@ -1,8 +1,9 @@
-"""The cluster interface on a Kubernetes API: reads from the watches, writes by server-side apply."""
+"""The cluster interface on a Kubernetes API: reads from watches and lists, writes by server-side apply."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 
 from pydantic import ValidationError
 
@@ -13,24 +14,32 @@ from modelyard.api.workloads import CHILD_TYPES
 from modelyard.clusters.kube.cache import Cache
 from modelyard.clusters.kube.client import APPLY, NOT_FOUND, ApiError, KubeClient
 from modelyard.clusters.kube.drift import APPLIED_ANNOTATION, holds, stamped
+from modelyard.clusters.kube.listing import list_all
 from modelyard.clusters.kube.resources import ResourceType
 from modelyard.engine.cluster import Conflict
 
 FIELD_MANAGER = "modelyard"
 IMMUTABLE = frozenset({"Job"})
 """Kinds whose spec the API server does not let anybody change: they stay as they were made."""
+HEARTBEAT_SECONDS = 20.0
+"""Longer than a watch waits between its tries while the API server is away."""
+SETTLE_SECONDS = 1.0
+RETRY_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
 class KubeCluster:
-    """Fed by ``seen`` and ``gone``, which the watches call. For one event loop."""
+    """Fed by ``seen`` and ``gone``, which the watches call, and by ``refresh``. For one event loop."""
 
-    def __init__(self, client: KubeClient, resources: Mapping[str, ResourceType], watched: frozenset[str]) -> None:
-        """``watched`` kinds are read from the cache, all others from the API server at each use."""
+    def __init__(
+        self, client: KubeClient, resources: Mapping[str, ResourceType], namespaces: Sequence[str] = ()
+    ) -> None:
+        """``namespaces`` are those that are watched; none: all of them."""
         self._client = client
         self._resources = resources
-        self._watched = watched
+        self._namespaces = tuple(namespaces) or ("",)
         self._cache = Cache()
+        self._stale = asyncio.Event()
         self._queues: list[asyncio.Queue[JsonObject]] = []
 
     def seen(self, body: JsonObject) -> None:
@@ -46,17 +55,63 @@ class KubeCluster:
     def gone(self, body: JsonObject) -> None:
         """A watch showed that this object was deleted."""
         try:
-            self._cache.remove(KubeObject.model_validate(body).key)
+            news = self._cache.remove(body)
         except ValidationError:
             return
-        self._tell(body)
+        if news:
+            self._tell(body)
+
+    def missed(self) -> None:
+        """A watch began anew: it shows what is there now, and keeps silent about what was deleted meanwhile."""
+        self._stale.set()
+
+    async def refresh(self) -> None:
+        """List all that is watched; take note of what is there, and forget what is not. Raises ApiError."""
+        self._stale.clear()
+        for kind, resource in self._resources.items():
+            for namespace in self._namespaces if resource.selector is not None else ():
+                listing = await list_all(self._client, kind, resource, namespace)
+                for body in listing.bodies:
+                    self.seen(body)
+                listed = [KubeObject.model_validate(body).key for body in listing.bodies]
+                for body in self._cache.prune(kind, namespace, listed, listing.version):
+                    self._tell(body)
+
+    async def keep_fresh(self) -> None:
+        """Refresh, until cancelled, shortly after a watch began anew and after the API server was away.
+
+        A watch that begins anew where nothing is left shows nothing: so the API server is asked for a sign of life,
+        and after an outage there is a last refresh once all watches have had the time to come back.
+        """
+        was_away = False
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), HEARTBEAT_SECONDS)
+            stale = self._stale.is_set()
+            try:
+                if stale or was_away:
+                    await asyncio.sleep(SETTLE_SECONDS)
+                    await self.refresh()
+                    was_away = was_away and stale
+                else:
+                    await self._client.request("GET", "/version")
+            except ApiError as error:
+                logger.warning("the API server is away, looking again in %.0f s: %s", RETRY_SECONDS, error)
+                was_away = True
+                self._stale.set()
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def get(self, key: ObjectKey) -> JsonObject | None:
-        """The object, or None. Raises ApiError."""
-        return self._cache.get(key) if key.kind in self._watched else await self._read(key)
+        """The object, or None; from the cache where all objects of the kind are watched. Raises ApiError."""
+        return self._cache.get(key) if self._resources[key.kind].selector == "" else await self._read(key)
 
     async def list_keys(self, kinds: Sequence[str]) -> list[ObjectKey]:
         """The keys of all watched objects of these kinds; those that no longer exist are forgotten on the way."""
+        try:
+            await self.refresh()
+        except ApiError as error:
+            logger.warning("the API server does not list its objects, trying again soon: %s", error)
+            self._stale.set()
         return self._cache.keys(*kinds)
 
     async def children(self, owner: OwnerReference, namespace: str) -> Children:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from modelyard.api.metadata import API_VERSION, ObjectKey
+from modelyard.api.labels import KIND_LABEL
+from modelyard.api.metadata import API_VERSION, KubeObject, ObjectKey
 from modelyard.api.pods import Pod
 from modelyard.api.resource import Resource
 from modelyard.api.workloads import CHILD_TYPES, PersistentVolumeClaim, Secret
@@ -16,6 +17,8 @@ class ResourceType:
 
     api_version: str
     plural: str
+    selector: str | None = None
+    """The label selector by which it is watched, empty for all objects; None: it is read at each use."""
 
     @property
     def group(self) -> str:
@@ -35,14 +38,24 @@ class ResourceType:
     def path(self, key: ObjectKey, subresource: str = "") -> str:
         """The path of one object."""
         tail = f"/{subresource}" if subresource else ""
-        return f"{self.prefix}/namespaces/{key.namespace}/{self.plural}/{key.name}{tail}"
+        return f"{self.collection(key.namespace)}/{key.name}{tail}"
+
+    def collection(self, namespace: str) -> str:
+        """The path of all objects in a namespace or, where that is empty, in all of them."""
+        return f"{self.prefix}/namespaces/{namespace}/{self.plural}" if namespace else f"{self.prefix}/{self.plural}"
 
 
 def resource_types(kinds: Iterable[Kind[Resource]]) -> Mapping[str, ResourceType]:
     """All kinds that the operator reads or writes, by name."""
-    own = {kind.name: ResourceType(API_VERSION, kind.plural) for kind in kinds}
-    plain = {
-        str(model.model_fields["kind"].default): str(model.model_fields["api_version"].default)
-        for model in (*CHILD_TYPES, Pod, PersistentVolumeClaim, Secret)
-    }
-    return {**own, **{name: ResourceType(version, f"{name.lower()}s") for name, version in plain.items()}}
+    own = {kind.name: ResourceType(API_VERSION, kind.plural, selector="") for kind in kinds}
+    children = {_name(model): _builtin(model, selector=KIND_LABEL) for model in (*CHILD_TYPES, Pod)}
+    referred = {_name(model): _builtin(model, selector=None) for model in (PersistentVolumeClaim, Secret)}
+    return {**own, **children, **referred}
+
+
+def _builtin(model: type[KubeObject], selector: str | None) -> ResourceType:
+    return ResourceType(str(model.model_fields["api_version"].default), f"{_name(model).lower()}s", selector)
+
+
+def _name(model: type[KubeObject]) -> str:
+    return str(model.model_fields["kind"].default)

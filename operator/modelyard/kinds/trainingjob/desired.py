@@ -90,8 +90,9 @@ def resolve(job: TrainingJob, code: ConfigMap | None, image: str) -> Resolved:
 
 
 def code_of(job: TrainingJob, children: Children) -> ConfigMap | None:
-    """The job's own copy of its code, once it is there."""
-    return children.find(ConfigMap, f"{service_name(job)}-code")
+    """The job's own copy of its code, once it is there; its data as they are, its metadata as they should be."""
+    found = children.find(ConfigMap, f"{service_name(job)}-code")
+    return None if found is None else _copy(job, found.data)
 
 
 def code_copy(job: TrainingJob, sources: Sources) -> ConfigMap | None:
@@ -99,7 +100,11 @@ def code_copy(job: TrainingJob, sources: Sources) -> ConfigMap | None:
     code = _code(job, sources)
     if code is None:
         return None
-    return ConfigMap(metadata=_metadata(job, f"{service_name(job)}-code"), data=code.data, immutable=True)
+    return _copy(job, code.data)
+
+
+def _copy(job: TrainingJob, data: dict[str, str]) -> ConfigMap:
+    return ConfigMap(metadata=_metadata(job, f"{service_name(job)}-code"), data=data, immutable=True)
 
 
 def rendezvous_service(job: TrainingJob) -> Service:

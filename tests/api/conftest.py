@@ -1,0 +1,102 @@
+"""A real API server with its controllers for all tests of a session, and a namespace for each; there is no node."""
+
+import os
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx
+import pytest
+
+import binaries
+from control_plane import ControlPlane
+from lacking import LackingError
+from operators import Cluster, Object, Operator
+from waiting import until
+
+CRDS = sorted((Path(__file__).parents[2] / "crds").glob("*.yaml"))
+CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@pytest.fixture(scope="session")
+def kubebox() -> Path:
+    """The program that holds Kubernetes; skips where it cannot be built, except in CI."""
+    try:
+        return binaries.kubebox()
+    except LackingError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def api_server(kubebox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """An API server that a test may stop and start; whoever stops it starts it again."""
+    control_plane = ControlPlane(tmp_path_factory.mktemp("api-server") / "state", kubebox, dies_with_parent=True)
+    try:
+        control_plane.up()
+        yield control_plane
+    finally:
+        control_plane.down()
+
+
+@pytest.fixture(scope="session")
+def client(api_server: ControlPlane) -> Iterator[httpx.Client]:
+    """Plain HTTP as the administrator: what the server answers is seen as it is."""
+    with httpx.Client(base_url=api_server.url, verify=api_server.tls(), timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def crds(client: httpx.Client) -> list[Object]:
+    """The CRDs of ``crds/``, served."""
+    return [_served(client, path) for path in CRDS]
+
+
+@pytest.fixture
+def namespace(client: httpx.Client) -> Iterator[str]:
+    """The name of a fresh namespace in which pods can be created."""
+    body = {"metadata": {"generateName": "test-"}}
+    name: str = client.post("/api/v1/namespaces", json=body).raise_for_status().json()["metadata"]["name"]
+    path = f"/api/v1/namespaces/{name}"
+    # Made by a controller; until then every pod is refused.
+    account = f"{path}/serviceaccounts/default"
+    until(lambda: client.get(account).status_code == HTTPStatus.OK, f"a service account in {name}")
+    yield name
+    client.delete(path).raise_for_status()
+
+
+@pytest.fixture
+def cluster(client: httpx.Client, namespace: str, crds: list[Object]) -> Cluster:
+    """The namespace of a test, with our kinds served."""
+    return Cluster(client, namespace)
+
+
+@pytest.fixture
+def operator(cluster: Cluster, api_server: ControlPlane, tmp_path: Path) -> Iterator[Operator]:
+    """A running operator."""
+    operator = Operator(api_server, cluster.namespace, tmp_path)
+    operator.start()
+    yield operator
+    operator.stop()
+    print(operator.log())  # noqa: T201  pytest shows it where the test failed
+
+
+def _served(client: httpx.Client, path: Path) -> Object:
+    name = path.stem.removeprefix("modelyard.dev_") + ".modelyard.dev"
+    url = f"{CRD_PATH}/{name}"
+    client.patch(
+        url,
+        params={"fieldManager": "test"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        content=path.read_bytes(),
+    ).raise_for_status()
+
+    def served() -> Object | None:
+        crd: Object = client.get(url).raise_for_status().json()
+        conditions = {each["type"]: each["status"] for each in crd["status"].get("conditions") or []}
+        objects = f"/apis/{crd['spec']['group']}/{crd['spec']['versions'][0]['name']}/{crd['spec']['names']['plural']}"
+        is_served = conditions.get("Established") == "True" and client.get(objects).status_code == HTTPStatus.OK
+        return crd if is_served else None
+
+    return until(served, f"{name} served")

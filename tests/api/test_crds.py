@@ -1,0 +1,226 @@
+"""The CRDs on a real API server: what they accept and fill in, and what they refuse with which words."""
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+Object = dict[str, Any]
+
+PLURALS = {"TrainingJob": "trainingjobs", "CompressionJob": "compressionjobs", "ModelService": "modelservices"}
+DIGEST = f"sha256:{64 * '0'}"
+IMMUTABLE = "spec: cannot be changed; delete the job, or give the new one another name"
+
+# The least that each kind asks for, and what the server adds to it.
+LEAST = {
+    "TrainingJob": "entrypoint: {module: m}",
+    "CompressionJob": "{source: {trainingJob: {name: b}}, output: {uri: pvc://m/x}}",
+    "ModelService": "model: {trainingJob: {name: b}}",
+}
+DEFAULTS = {
+    "TrainingJob": "{nodes: 1, backend: Auto, restart: {maxRestarts: 3, backoffSeconds: 5}}",
+    "CompressionJob": """
+        data: {calibration: {samples: 256, seed: 0}}
+        metric: {name: Top1}
+        recipe:
+        - optimise: {}
+        - quantize: {mode: [Auto], perChannel: [true], reduceRange: Auto, calibrationMethod: [MinMax]}
+        target: {batchSizes: [1]}
+        backoffLimit: 2
+        """,
+    "ModelService": """
+        replicas: 1
+        protocols: {maxPayload: 64Mi}
+        drain: {preStopSeconds: 5, graceSeconds: 30}
+        """,
+}
+
+# Kind, what is written besides the least, and what is stored besides the least and the defaults.
+ACCEPTED = {
+    "the least of a training": ("TrainingJob", "{}", "{}"),
+    "the least of a compression": ("CompressionJob", "{}", "{}"),
+    "the least of a service": ("ModelService", "{}", "{}"),
+    "a quantity that is a number": (
+        "TrainingJob",
+        "resources: {limits: {cpu: 1, memory: 1Gi}}",
+        "resources: {limits: {cpu: 1, memory: 1Gi}}",
+    ),
+    "gates with an output": (
+        "TrainingJob",
+        "{output: {uri: pvc://m/x}, gates: [{metric: a, value: '0.1'}]}",
+        "{output: {uri: pvc://m/x}, gates: [{metric: a, op: GreaterOrEqual, value: '0.1'}]}",
+    ),
+    "evaluation data only": (
+        "CompressionJob",
+        "data: {evaluation: {uri: pvc://m/a.npz}}",
+        "data: {calibration: {samples: 256, seed: 0}, evaluation: {uri: pvc://m/a.npz}}",
+    ),
+    "a field that nobody knows": ("TrainingJob", "nope: 1", "{}"),
+}
+
+RESERVED = (
+    "Modelyard sets this variable itself; choose another name (reserved names: RANK, LOCAL_RANK, GROUP_RANK,"
+    " WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, JOB_COMPLETION_INDEX, OMP_NUM_THREADS, PYTHONUNBUFFERED"
+    " and all that start with PET_, MODELYARD_, TORCHELASTIC_)"
+)
+LAST_STEP = "spec: recipe: exactly one quantize step, and it is the last"
+ONE_MODEL = "spec.model: set exactly one of compressionJob, trainingJob and artifact"
+ONE_STEP = "set exactly one of optimise and quantize in each step"
+
+# Kind, what is written besides the least, and all that the server has against it.
+REFUSED = {
+    "a script without code": (
+        "TrainingJob",
+        "entrypoint: {script: t.py}",
+        ["spec: entrypoint.script is a file of the code: set code.configMap"],
+    ),
+    "a script and a module": (
+        "TrainingJob",
+        "{entrypoint: {module: m, script: t.py}, code: {configMap: {name: x}}}",
+        ["spec.entrypoint: set exactly one of script and module"],
+    ),
+    "reserved variables": (
+        "TrainingJob",
+        "env: [{name: RANK}, {name: PET_X, value: b}, {name: OK}]",
+        [f"spec.env[0]: {RESERVED}", f"spec.env[1]: {RESERVED}"],
+    ),
+    "gates without an output": (
+        "TrainingJob",
+        "gates: [{metric: a, value: '0.1'}]",
+        ["spec: gates look at the artefact: set output.uri"],
+    ),
+    "a path that leaves its folder": (
+        "TrainingJob",
+        "output: {uri: pvc://m/../x}",
+        ["spec.output.uri: should match a pattern"],
+    ),
+    "two sources": (
+        "CompressionJob",
+        f"source: {{trainingJob: {{name: b}}, artifact: {{uri: pvc://m/x, digest: '{DIGEST}'}}}}",
+        ["spec.source: set exactly one of trainingJob and artifact"],
+    ),
+    "quantize before optimise": ("CompressionJob", "recipe: [{quantize: {}}, {optimise: {}}]", [LAST_STEP]),
+    "no quantize": ("CompressionJob", "recipe: [{optimise: {}}]", [LAST_STEP]),
+    "an empty step and a double one": (
+        "CompressionJob",
+        "recipe: [{}, {optimise: {}, quantize: {}}]",
+        [f"spec.recipe[0]: {ONE_STEP}", f"spec.recipe[1]: {ONE_STEP}"],
+    ),
+    "one set for both uses": (
+        "CompressionJob",
+        "data: {calibration: {uri: pvc://m/a.npz}, evaluation: {uri: pvc://m/a.npz}}",
+        ["spec.data: calibration and evaluation must be different sets"],
+    ),
+    "a digest of no file": (
+        "CompressionJob",
+        f"data: {{calibration: {{digest: '{DIGEST}'}}}}",
+        ["spec.data.calibration: digest is of the file at uri: set uri too"],
+    ),
+    "no model": ("ModelService", "model: {}", [ONE_MODEL]),
+    "two models": ("ModelService", "model: {trainingJob: {name: b}, compressionJob: {name: b}}", [ONE_MODEL]),
+}
+
+# Kind, and a second version of the least that is another job.
+CHANGED = {"TrainingJob": "entrypoint: {module: other}", "CompressionJob": "source: {trainingJob: {name: other}}"}
+
+
+def spec(*layers: str) -> Object:
+    """The fields of all layers; a later one wins."""
+    return {name: value for layer in layers for name, value in yaml.safe_load(layer).items()}
+
+
+def custom(kind: str, *layers: str, name: str = "a") -> Object:
+    return {
+        "apiVersion": "modelyard.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec(LEAST[kind], *layers),
+    }
+
+
+def path(kind: str, namespace: str) -> str:
+    return f"/apis/modelyard.dev/v1alpha1/namespaces/{namespace}/{PLURALS[kind]}"
+
+
+def apply(client: httpx.Client, namespace: str, written: Object) -> httpx.Response:
+    return client.patch(
+        f"{path(written['kind'], namespace)}/{written['metadata']['name']}",
+        params={"fieldManager": "test"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        content=yaml.safe_dump(written),
+    )
+
+
+def complaints(answer: httpx.Response) -> list[str]:
+    """The field and the words of each cause, without those that the server adds to ours."""
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY, answer.text
+    causes = [(cause["field"], cause["message"]) for cause in answer.json()["details"]["causes"]]
+    texts = [re.sub(r"^Invalid value: |\".*\": .* in body ", "", message) for _, message in causes]
+    return [
+        f"{field}: {re.sub('should match .*', 'should match a pattern', text)}"
+        for (field, _), text in zip(causes, texts, strict=True)
+    ]
+
+
+def test_every_crd_is_established_and_structural(crds: list[Object]) -> None:
+    conditions = {
+        crd["spec"]["names"]["kind"]: {each["type"]: each["status"] for each in crd["status"]["conditions"]}
+        for crd in crds
+    }
+    assert conditions == {kind: {"NamesAccepted": "True", "Established": "True"} for kind in PLURALS}
+
+
+@pytest.mark.parametrize(("kind", "written", "stored"), ACCEPTED.values(), ids=ACCEPTED)
+def test_it_is_accepted_and_filled_in(
+    kind: str, written: str, stored: str, crds: list[Object], client: httpx.Client, namespace: str
+) -> None:
+    answer = client.post(path(kind, namespace), json=custom(kind, written)).raise_for_status()
+    assert answer.json()["spec"] == spec(DEFAULTS[kind], LEAST[kind], stored)
+
+
+@pytest.mark.parametrize(("kind", "written", "expected"), REFUSED.values(), ids=REFUSED)
+def test_it_is_refused_in_our_words(
+    kind: str, written: str, expected: list[str], crds: list[Object], client: httpx.Client, namespace: str
+) -> None:
+    answer = client.post(path(kind, namespace), json=custom(kind, written))
+    assert complaints(answer) == expected
+
+
+@pytest.mark.parametrize("name", ["1a", "a.b", 46 * "a"])
+@pytest.mark.parametrize("kind", PLURALS)
+def test_a_name_that_no_child_could_bear_is_refused(
+    kind: str, name: str, crds: list[Object], client: httpx.Client, namespace: str
+) -> None:
+    answer = client.post(path(kind, namespace), json=custom(kind, name=name))
+    expected = "metadata.name: at most 45 characters, lower-case letters, digits and -, a letter first"
+    assert complaints(answer) == [f"<nil>: {expected}"]
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_a_job_cannot_be_changed(kind: str, crds: list[Object], client: httpx.Client, namespace: str) -> None:
+    apply(client, namespace, custom(kind)).raise_for_status()
+    assert complaints(apply(client, namespace, custom(kind, CHANGED[kind]))) == [IMMUTABLE]
+
+
+@pytest.mark.parametrize("kind", PLURALS)
+def test_the_defaults_written_out_are_no_change(
+    kind: str, crds: list[Object], client: httpx.Client, namespace: str
+) -> None:
+    apply(client, namespace, custom(kind)).raise_for_status()
+    again = apply(client, namespace, custom(kind, DEFAULTS[kind])).raise_for_status()
+    assert again.json()["metadata"]["generation"] == 1
+
+
+def test_a_service_can_be_changed(crds: list[Object], client: httpx.Client, namespace: str) -> None:
+    apply(client, namespace, custom("ModelService")).raise_for_status()
+    changed = apply(client, namespace, custom("ModelService", "replicas: 3")).raise_for_status()
+    assert changed.json()["spec"] == spec(DEFAULTS["ModelService"], LEAST["ModelService"], "replicas: 3")
+
+
+def test_kubectl_is_told_of_a_field_that_nobody_knows(crds: list[Object], client: httpx.Client, namespace: str) -> None:
+    written = custom("TrainingJob", "nope: 1")
+    answer = client.post(path("TrainingJob", namespace), params={"fieldValidation": "Strict"}, json=written)
+    assert (answer.status_code, 'unknown field "spec.nope"' in answer.json()["message"]) == (400, True)
