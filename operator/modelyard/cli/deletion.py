@@ -30,6 +30,7 @@ async def delete(state: Path, what: Sequence[str], namespace: str) -> None:
         session = Session(state)
         cluster = session.cluster
         _require(named, cluster.store)
+        cluster.makes_pods = attendance.goes_on or session.runs()
         async with session.working():
             for key in (*named, *from_files):
                 if cluster.store.get(key) is not None:

@@ -41,6 +41,8 @@ class ProcessCluster:
         self._services = LocalServices(self.store, ports)
         self._controllers = Controllers(self.store, self.node)
         self._going_down = False
+        self.makes_pods = True
+        """False while a command only clears away: what was stopped stays so."""
         self._watchers: list[asyncio.Queue[JsonObject]] = []
         self.store.listener = self._tell
 
@@ -49,7 +51,7 @@ class ProcessCluster:
         try:
             while True:
                 if not self._going_down:
-                    self._controllers.tick(datetime.now(UTC))
+                    self._controllers.tick(datetime.now(UTC), create=self.makes_pods)
                 self.node.tick()
                 await self._services.tick()
                 await asyncio.sleep(TICK_SECONDS)

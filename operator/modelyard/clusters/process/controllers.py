@@ -19,27 +19,30 @@ class Controllers:
         self._store = store
         self._node = node
 
-    def tick(self, now: datetime) -> None:
-        """Bring every Job and Deployment one step further, and remove what has lost its owner."""
+    def tick(self, now: datetime, *, create: bool) -> None:
+        """Bring every Job and Deployment one step further, and remove what has lost its owner.
+
+        Without ``create`` no new pod is made: what was stopped stays so.
+        """
         pods: defaultdict[str, list[Pod]] = defaultdict(list)
         for pod in self._store.every(Pod):
             for owner in pod.metadata.owner_references:
                 pods[owner.uid].append(pod)
         for job in list(self._store.every(Job)):
             plan, job_status = plan_job(job, pods[job.metadata.uid], now)
-            self._carry_out(plan)
+            self._carry_out(plan, create=create)
             self._write(job.key, job_status)
         for deployment in list(self._store.every(Deployment)):
             plan, status = plan_deployment(deployment, pods[deployment.metadata.uid])
-            self._carry_out(plan)
+            self._carry_out(plan, create=create)
             for pod in plan.stop:
                 if pod.finished:
                     self._node.remove(pod)
             self._write(deployment.key, status)
         self._collect()
 
-    def _carry_out(self, plan: Plan) -> None:
-        for pod in plan.create:
+    def _carry_out(self, plan: Plan, *, create: bool) -> None:
+        for pod in plan.create if create else ():
             if self._store.get(pod.key) is None:  # else one of that name is still ending
                 self._store.put(pod.key, pod.model_dump(mode="json", exclude_none=True))
         for pod in plan.stop:
