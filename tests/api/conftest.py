@@ -75,7 +75,7 @@ def cluster(client: httpx.Client, namespace: str, crds: list[Object]) -> Cluster
 @pytest.fixture
 def operator(cluster: Cluster, api_server: ControlPlane, tmp_path: Path) -> Iterator[Operator]:
     """A running operator."""
-    operator = Operator(api_server, cluster.namespace, tmp_path)
+    operator = Operator(api_server.kubeconfig, cluster.namespace, tmp_path)
     operator.start()
     yield operator
     operator.stop()

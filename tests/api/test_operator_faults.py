@@ -20,7 +20,7 @@ def start(cluster: Cluster, api_server: ControlPlane, tmp_path: Path) -> Iterato
     started = []
 
     def start(identity: str) -> Operator:
-        operator = Operator(api_server, cluster.namespace, tmp_path, identity)
+        operator = Operator(api_server.kubeconfig, cluster.namespace, tmp_path, identity)
         operator.start()
         started.append(operator)
         return operator
@@ -72,7 +72,7 @@ def test_a_leader_that_cannot_renew_ends_with_one_line(kubebox: Path, tmp_path: 
     # Its own API server: after an outage, controllers take half a minute to serve a new namespace.
     api_server = ControlPlane(tmp_path / "state", kubebox, dies_with_parent=True)
     api_server.up()
-    leader = Operator(api_server, "default", tmp_path, "leader")
+    leader = Operator(api_server.kubeconfig, "default", tmp_path, "leader")
     leader.start()
     try:
         until(lambda: "leader: leads" in leader.log(), "it leads")

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-from control_plane import ControlPlane
 from waiting import until
 
 Object = dict[str, Any]
@@ -102,11 +101,11 @@ class Cluster:
 class Operator:
     """``python -m modelyard.app`` for one namespace, as a process that a test starts and ends."""
 
-    def __init__(self, api_server: ControlPlane, namespace: str, folder: Path, identity: str = "") -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, identity: str = "") -> None:
         """With ``identity``, it works only while it holds the Lease of that namespace."""
         self._environment = {
             **os.environ,
-            "KUBECONFIG": str(api_server.kubeconfig),
+            "KUBECONFIG": str(kubeconfig),
             "MODELYARD_NAMESPACES": namespace,
             "MODELYARD_LEASE_NAMESPACE": namespace if identity else "",
             "MODELYARD_IDENTITY": identity,
