@@ -6,7 +6,7 @@ STAMP := .venv/installed
 # Set in some containers; it makes every start compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-api test-local cluster-up cluster-down cluster-env check format generate lock clean
+.PHONY: demo test test-unit test-local test-api test-e2e cluster-up cluster-down cluster-env check format generate lock clean
 
 demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
 	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
@@ -15,15 +15,11 @@ demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine,
 	@echo
 	$(BIN)/modelyard stop --state build/demo
 
-test: test-unit test-api test-local  ## all tests that this machine can run
+test: $(STAMP)  ## all tests that this machine can run; the end names those that it cannot
+	$(BIN)/python tests/tiers.py
 
-test-unit: $(STAMP)
-	$(BIN)/pytest tests/unit -n 2 --dist loadfile
-
-# A real API server, built from Kubernetes' own modules. Skipped where Go is missing, except in CI.
-test-api: $(STAMP)
-	@echo "the API tier; its first run builds Kubernetes, about 8 minutes on 2 cores"
-	$(BIN)/pytest tests/api
+test-unit test-local test-api test-e2e: $(STAMP)
+	$(BIN)/python tests/tiers.py $(@:test-%=%)
 
 cluster-up:  ## a Kubernetes API server with its controllers on this machine, as plain processes
 	@$(PYTHON) tests/cluster/cluster.py up
@@ -33,9 +29,6 @@ cluster-down:
 
 cluster-env:  ## eval "$$(make -s cluster-env)"
 	@$(PYTHON) tests/cluster/cluster.py env
-
-test-local: $(STAMP)
-	$(BIN)/pytest tests/conformance tests/local
 
 check: $(STAMP)  ## what CI checks besides the tests
 	$(BIN)/ruff check .
