@@ -1,0 +1,124 @@
+"""Modelyard on a cluster as its users have it: commands they type, the chart, and one namespace a test."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from charts import CHART, Helm
+from operators import Cluster, Object
+from waiting import until
+
+SYSTEM = "modelyard-system"
+RELEASE = "modelyard"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+class Kubectl:
+    """The kubectl program with the rights of an administrator, in one namespace."""
+
+    def __init__(self, program: Path, kubeconfig: Path, namespace: str = "default") -> None:
+        self._command = [str(program), "--namespace", namespace]
+        self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+        self.program, self.kubeconfig = program, kubeconfig
+
+    def of(self, namespace: str) -> "Kubectl":
+        """The same for another namespace."""
+        return Kubectl(self.program, self.kubeconfig, namespace)
+
+    def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
+        """What it prints. Fails with what it complained of."""
+        done = subprocess.run(
+            [*self._command, *arguments],
+            env=self._environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def complaint(self, *arguments: str, stdin: str | None = None) -> str:
+        """What it complains of; fails where it does not."""
+        done = subprocess.run(
+            [*self._command, *arguments], env=self._environment, input=stdin, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0, f"kubectl {' '.join(arguments)}: {done.stdout}"
+        return done.stderr
+
+
+@dataclass(frozen=True)
+class Place:
+    """A namespace in which all pods must pass Pod Security "restricted"."""
+
+    kubectl: Kubectl
+    cluster: Cluster
+    namespace: str
+
+    def apply(self, *objects: Object) -> str:
+        """``kubectl apply`` of these objects."""
+        return self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    def condition(self, plural: str, name: str, kind: str) -> str:
+        """The status of a condition, empty where there is none."""
+        return str(self.cluster.condition(plural, name, kind).get("status", ""))
+
+    def wait(self, plural: str, name: str, condition: str, seconds: float = 300) -> None:
+        """``kubectl wait``, ended early by the object's own end."""
+
+        def there() -> bool:
+            if self.condition(plural, name, condition) == "True":
+                return True
+            state = self.cluster.status(plural, name).get("state")
+            assert state not in ("Failed", "Rejected", "Refused", "Blocked"), self.story(plural, name)
+            return False
+
+        until(there, f"{plural} {name} is {condition}", seconds)
+
+    def story(self, plural: str, name: str) -> str:
+        """All that helps to understand an object: its description, its pods and what they printed."""
+        selector = f"modelyard.dev/name={name}"
+        pods = self.kubectl("describe", "pods", "-l", selector)
+        logs = self.kubectl("logs", "-l", selector, "--tail", "40", "--ignore-errors")
+        return "\n".join([self.kubectl("describe", plural, name), pods, logs])
+
+
+@contextmanager
+def place(client: httpx.Client, kubectl: Kubectl, name: str) -> Iterator[Place]:
+    """A fresh namespace, deleted with all that is in it at the end."""
+    body = {"metadata": {"generateName": f"{name}-", "labels": RESTRICTED}}
+    namespace: str = client.post("/api/v1/namespaces", json=body).raise_for_status().json()["metadata"]["name"]
+    path = f"/api/v1/namespaces/{namespace}"
+    until(lambda: client.get(f"{path}/serviceaccounts/default").is_success, f"a service account in {namespace}")
+    yield Place(kubectl.of(namespace), Cluster(client, namespace), namespace)
+    client.delete(path).raise_for_status()
+    until(lambda: client.get(path).status_code == httpx.codes.NOT_FOUND, f"{namespace} is gone", seconds=120)
+
+
+def install(helm: Helm, images: Mapping[str, str], *more: str) -> None:
+    """``helm install`` with these images, until the operator runs."""
+    settings = [part for name, image in images.items() for part in _image(name, image)]
+    helm.run(
+        "upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, "--create-namespace",
+        "--wait", "--timeout", "3m", *settings, *more,
+    )  # fmt: skip
+
+
+def _image(name: str, image: str) -> Sequence[str]:
+    repository, _, tag = image.rpartition(":")
+    return "--set", f"images.{name}.repository={repository}", "--set-string", f"images.{name}.tag={tag}"
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """The objects of a YAML file."""
+    import yaml
+
+    return [each for each in yaml.safe_load_all(text) if each]

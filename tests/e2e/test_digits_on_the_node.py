@@ -1,0 +1,148 @@
+"""The example of the quickstart on a real node: ``kubectl apply``, and what its user sees until the service answers."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from installed import Kubectl, Place, place
+from operators import Object
+from waiting import until
+
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/digits/digits.yaml"
+KINDS = {"trainingjobs": "digits", "compressionjobs": "digits-int8", "modelservices": "digits"}
+OURS = "trainingjobs,compressionjobs,modelservices"
+ALL = f"{OURS},jobs,deployments,services,configmaps,persistentvolumeclaims,horizontalpodautoscalers"
+TABLE = "jsonpath={range .items[*]}{.kind} {.metadata.name} {.status.state}{'\\n'}{end}"
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[str]:
+    """What ``kubectl get`` showed while the example went on."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def digits(client: httpx.Client, kubectl: Kubectl, modelyard: None, seen: list[str]) -> Iterator[Place]:
+    """The example, applied and Ready."""
+    with place(client, kubectl, "digits") as digits:
+        digits.kubectl("apply", "-f", str(EXAMPLE))
+
+        def ready() -> bool:
+            table = digits.kubectl("get", OURS, "-o", TABLE)
+            if table not in seen:
+                seen.append(table)
+            for plural, name in KINDS.items():
+                state = digits.cluster.status(plural, name).get("state")
+                assert state not in ("Failed", "Rejected", "Refused", "Blocked"), digits.story(plural, name)
+            return digits.condition("modelservices", "digits", "Ready") == "True"
+
+        until(ready, "the service is Ready", seconds=600)
+        yield digits
+
+
+def held_out() -> tuple[list[Any], list[int]]:
+    """The images that train.py holds out, and what they show."""
+    scans, labels = load_digits(return_X_y=True)
+    _, scans, _, labels = train_test_split(scans, labels, test_size=0.2, stratify=labels, random_state=0)
+    return (scans / 16).reshape(-1, 1, 8, 8).tolist(), labels.tolist()
+
+
+def url(digits: Place) -> str:
+    service = digits.cluster.get("services", "digits")
+    assert service is not None
+    return f"http://{service['spec']['clusterIP']}"
+
+
+def objects(digits: Place) -> list[Object]:
+    found: list[Object] = json.loads(digits.kubectl("get", ALL, "-o", "json"))["items"]
+    return [each for each in found if each["metadata"]["name"] != "kube-root-ca.crt"]
+
+
+def versions(digits: Place) -> dict[str, str]:
+    return {f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for each in objects(digits)}
+
+
+def test_the_service_answers_right(digits: Place) -> None:
+    images, labels = held_out()
+    data = [pixel for image in images for row in image[0] for pixel in row]
+    tensor = {"name": "image", "datatype": "FP32", "shape": [len(images), 1, 8, 8], "data": data}
+    answer = httpx.post(f"{url(digits)}/v2/models/digits/infer", json={"inputs": [tensor]}, timeout=30)
+    logits = answer.raise_for_status().json()["outputs"][0]["data"]
+    rows = [logits[start : start + 10] for start in range(0, len(logits), 10)]
+    right = sum(row.index(max(row)) == label for row, label in zip(rows, labels, strict=True))
+    assert right / len(labels) >= 0.97
+
+
+def test_kubectl_wait_returns(digits: Place) -> None:
+    for name in ("tjob/digits", "cjob/digits-int8"):
+        digits.kubectl("wait", "--for=condition=Complete", name, "--timeout=10s")
+    digits.kubectl("wait", "--for=condition=Ready", "msvc/digits", "--timeout=10s")
+
+
+def test_no_state_was_ever_empty(digits: Place, seen: list[str]) -> None:
+    rows = [row.split() for table in seen for row in table.splitlines()]
+    assert {len(row) for row in rows} == {3}, seen
+    assert len(seen) >= 4, "the states of the three were seen to change"
+
+
+def test_two_pods_of_two_processes_trained(digits: Place) -> None:
+    pods = digits.kubectl("get", "pods", "-l", "modelyard.dev/kind=TrainingJob", "-o", "name").split()
+    assert len(pods) == 2
+    logs = digits.kubectl("logs", pods[0])
+    assert "world size 4" in logs or "4 processes" in logs, logs
+
+
+def test_digests_are_handed_on(digits: Place) -> None:
+    training, compression, service = (digits.cluster.status(plural, name) for plural, name in KINDS.items())
+    assert compression["source"]["digest"] == training["artifact"]["digest"]
+    assert service["model"]["digest"] == compression["artifact"]["digest"]
+
+
+def test_explain_and_get_speak_for_themselves(digits: Place) -> None:
+    assert "restart" in digits.kubectl("explain", "tjob.spec.restart").lower()
+    table = digits.kubectl("get", "tjob,cjob,msvc")
+    assert table.count("Complete") == 2
+    assert "Ready" in table
+
+
+def test_events_tell_the_story_once(digits: Place) -> None:
+    events = json.loads(digits.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
+    ours = [(each["regarding"]["kind"], each["reason"]) for each in events if each["regarding"]["kind"] == "TrainingJob"]
+    assert ours, "there are events"
+    assert len(ours) == len(set(ours)), ours
+
+
+def test_applying_it_again_changes_nothing(digits: Place) -> None:
+    before = versions(digits)
+    printed = digits.kubectl("apply", "-f", str(EXAMPLE))
+    assert {line.rsplit(" ", 1)[-1] for line in printed.splitlines()} == {"unchanged"}
+    digits.kubectl("get", OURS)
+    assert versions(digits) == before
+
+
+def test_nothing_foreign_is_on_the_objects(digits: Place) -> None:
+    for each in objects(digits):
+        if each["kind"] in ("TrainingJob", "CompressionJob", "ModelService"):
+            assert set(each["metadata"].get("annotations", {})) == {"kubectl.kubernetes.io/last-applied-configuration"}
+            assert "finalizers" not in each["metadata"]
+
+
+def test_children_deleted_or_edited_are_put_back_and_the_service_goes_on(digits: Place) -> None:
+    [deployment] = [each for each in objects(digits) if each["kind"] == "Deployment"]
+    name = deployment["metadata"]["name"]
+    digits.kubectl("label", "deployment", name, "modelyard.dev/revision=edited", "--overwrite")
+    digits.kubectl("delete", "service", "digits")
+
+    def mended() -> bool:
+        found = digits.cluster.get("deployments", name)
+        revision = found and found["metadata"]["labels"]["modelyard.dev/revision"]
+        return revision != "edited" and digits.cluster.get("services", "digits") is not None
+
+    until(mended, "both are put back")
+    until(lambda: httpx.get(f"{url(digits)}/v2/health/ready").is_success, "the service answers")

@@ -1,0 +1,88 @@
+"""Installing, uninstalling, and what stays when the operator is gone."""
+
+from collections.abc import Iterator, Mapping
+
+import httpx
+import pytest
+
+from charts import Helm
+from installed import RELEASE, SYSTEM, Kubectl, Place, install, place
+from operators import sources
+from waiting import until
+
+TRAIN = """
+import torch
+import modelyard_trainer
+
+with modelyard_trainer.run() as run:
+    model = torch.nn.Linear(4, 2)
+    run.save(model, example_inputs=torch.zeros(2, 4), metrics={"loss": 0.5})
+"""
+
+
+@pytest.fixture
+def here(client: httpx.Client, kubectl: Kubectl, modelyard: None) -> Iterator[Place]:
+    with place(client, kubectl, "install") as here:
+        yield here
+
+
+def small_training(here: Place, name: str = "small") -> None:
+    """Trains nothing, and publishes a linear layer."""
+    sources(here.cluster)
+    here.cluster.patch("configmaps", "code", {"data": {"train.py": TRAIN}})
+    here.apply(
+        {
+            "apiVersion": "modelyard.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "metadata": {"name": name},
+            "spec": {
+                "code": {"configMap": {"name": "code"}},
+                "entrypoint": {"script": "train.py"},
+                "output": {"uri": "pvc://models/small"},
+            },
+        }
+    )
+
+
+def operator_is_gone(kubectl: Kubectl) -> bool:
+    return kubectl.of(SYSTEM)("get", "pods", "-o", "name") == ""
+
+
+def test_helm_test_passes(helm: Helm, modelyard: None) -> None:
+    printed = helm.run("test", RELEASE, "--namespace", SYSTEM, "--timeout", "5m")
+    assert "Succeeded" in printed
+
+
+def test_uninstalled_nothing_is_lost_and_installed_again_nothing_is_done_twice(
+    here: Place, helm: Helm, images: Mapping[str, str]
+) -> None:
+    small_training(here)
+    here.wait("trainingjobs", "small", "Complete")
+    before = here.cluster.get("trainingjobs", "small"), here.cluster.children()
+    helm.run("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
+    until(lambda: operator_is_gone(here.kubectl), "the operator is gone", seconds=60)
+    assert (here.cluster.get("trainingjobs", "small"), here.cluster.children()) == before
+    install(helm, images)
+    small = here.cluster.get("trainingjobs", "small")
+    assert small is not None
+    here.kubectl("label", "tjob", "small", "looked-at=yes")
+    here.kubectl("delete", "service", "small-train")
+    until(lambda: here.cluster.get("services", "small-train") is not None, "the operator works", seconds=60)
+    after = here.cluster.children()
+    del before[1]["services/small-train"], after["services/small-train"]
+    assert after == before[1]
+    assert here.cluster.status("trainingjobs", "small") == small["status"]
+
+
+def test_with_the_operator_gone_a_deleted_object_takes_all_with_it(
+    here: Place, helm: Helm, images: Mapping[str, str]
+) -> None:
+    small_training(here)
+    here.wait("trainingjobs", "small", "Complete")
+    helm.run("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
+    try:
+        here.kubectl("delete", "tjob", "small", "--wait=false")
+        until(lambda: here.cluster.get("trainingjobs", "small") is None, "it is gone")
+        until(lambda: here.cluster.children() == {}, "its children are gone", seconds=60)
+    finally:
+        install(helm, images)

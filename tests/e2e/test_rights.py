@@ -1,0 +1,53 @@
+"""The operator's rights against what it did in all the tests before: nothing refused, nothing granted in vain."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from installed import SYSTEM
+
+ACCOUNT = f"system:serviceaccount:{SYSTEM}:modelyard"
+Right = tuple[str, str, str]
+"""Group, resource with its subresource, verb."""
+
+
+def done(audit: Path) -> tuple[set[Right], set[Right]]:
+    """What the operator's service account was allowed, and what it was refused."""
+    allowed, refused = set(), set()
+    for line in audit.read_text().splitlines():
+        entry: dict[str, Any] = json.loads(line)
+        where = entry.get("objectRef")
+        if entry["user"]["username"] != ACCOUNT or where is None:
+            continue
+        resource = "/".join(filter(None, (where["resource"], where.get("subresource"))))
+        right = (where.get("apiGroup", ""), resource, entry["verb"])
+        verdict = entry.get("annotations", {}).get("authorization.k8s.io/decision")
+        (allowed if verdict == "allow" else refused).add(right)
+    return allowed, refused
+
+
+def granted(client: httpx.Client) -> set[Right]:
+    """What its ClusterRole and the Role of its Lease grant."""
+    base = "/apis/rbac.authorization.k8s.io/v1"
+    roles = [
+        client.get(f"{base}/clusterroles/modelyard"),
+        client.get(f"{base}/namespaces/{SYSTEM}/roles/modelyard-lease"),
+    ]
+    return {
+        (group, resource, verb)
+        for role in roles
+        for rule in role.raise_for_status().json()["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.mark.last
+def test_every_right_is_used_and_none_is_missing(client: httpx.Client, audit_log: Path, modelyard: None) -> None:
+    allowed, refused = done(audit_log)
+    assert refused == set()
+    assert granted(client) - allowed == set()
