@@ -32,7 +32,6 @@ DEFAULTS = {
         backoffLimit: 2
         """,
     "ModelService": """
-        replicas: 1
         protocols: {maxPayload: 64Mi}
         drain: {preStopSeconds: 5, graceSeconds: 30}
         """,
@@ -57,6 +56,17 @@ ACCEPTED = {
         "CompressionJob",
         "data: {evaluation: {uri: pvc://m/a.npz}}",
         "data: {calibration: {samples: 256, seed: 0}, evaluation: {uri: pvc://m/a.npz}}",
+    ),
+    "the least of an autoscaler": (
+        "ModelService",
+        "{resources: {limits: {cpu: 1}}, autoscaling: {maxReplicas: 3}}",
+        "{resources: {limits: {cpu: 1}}, autoscaling: "
+        "{minReplicas: 1, maxReplicas: 3, metrics: [{type: Cpu, target: 70}]}}",
+    ),
+    "a toleration": (
+        "ModelService",
+        "pod: {tolerations: [{key: a, value: b}]}",
+        "pod: {tolerations: [{key: a, operator: Equal, value: b}]}",
     ),
     "a field that nobody knows": ("TrainingJob", "nope: 1", "{}"),
 }
@@ -120,6 +130,42 @@ REFUSED = {
         ["spec.data.calibration: digest is of the file at uri: set uri too"],
     ),
     "no model": ("ModelService", "model: {}", [ONE_MODEL]),
+    "replicas and an autoscaler": (
+        "ModelService",
+        "{replicas: 1, resources: {limits: {cpu: 1}}, autoscaling: {maxReplicas: 3}}",
+        [
+            "spec: set replicas or autoscaling, not both: the autoscaler sets the number of pods"
+            " (replicas: null takes it away)"
+        ],
+    ),
+    "bounds in disorder": (
+        "ModelService",
+        "{resources: {limits: {cpu: 1}}, autoscaling: {minReplicas: 4, maxReplicas: 3}}",
+        ["spec.autoscaling: minReplicas is above maxReplicas"],
+    ),
+    "a metric twice": (
+        "ModelService",
+        "{resources: {limits: {cpu: 1}}, autoscaling: {maxReplicas: 3, metrics: [{type: Cpu}, {type: Cpu, target: 9}]}}",
+        ["spec.autoscaling: metrics: each type at most once"],
+    ),
+    "metrics without requests": (
+        "ModelService",
+        "{resources: {limits: {}}, autoscaling: {maxReplicas: 3, metrics: [{type: Cpu}, {type: Memory}]}}",
+        [
+            "spec: autoscaling by Cpu compares with the request: set resources.requests.cpu or resources.limits.cpu",
+            "spec: autoscaling by Memory compares with the request:"
+            " set resources.requests.memory or resources.limits.memory",
+        ],
+    ),
+    "tolerations that Kubernetes refuses": (
+        "TrainingJob",
+        "pod: {tolerations: [{value: b}, {key: a, operator: Exists, value: b}, {key: a, tolerationSeconds: 3}]}",
+        [
+            "spec.pod.tolerations[0]: set key, or operator Exists for every taint",
+            "spec.pod.tolerations[1]: operator Exists takes no value",
+            "spec.pod.tolerations[2]: tolerationSeconds goes with effect NoExecute",
+        ],
+    ),
     "two models": ("ModelService", "model: {trainingJob: {name: b}, compressionJob: {name: b}}", [ONE_MODEL]),
 }
 

@@ -18,11 +18,12 @@ from waiting import until
 Object = dict[str, Any]
 T = TypeVar("T")
 OURS = "/apis/modelyard.dev/v1alpha1/namespaces"
-CHILDREN = ("configmaps", "services", "jobs", "deployments")
+CHILDREN = ("configmaps", "services", "jobs", "deployments", "horizontalpodautoscalers")
 PREFIXES = {
     **dict.fromkeys(("configmaps", "services", "pods", "persistentvolumeclaims"), "/api/v1/namespaces"),
     "jobs": "/apis/batch/v1/namespaces",
     "deployments": "/apis/apps/v1/namespaces",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2/namespaces",
     "leases": "/apis/coordination.k8s.io/v1/namespaces",
 }
 PUBLISHED = {"uri": "pvc://models/digits/sha256-000000000000", "digest": f"sha256:{64 * '1'}", "sizeBytes": 7}

@@ -1,11 +1,11 @@
 """Pods as Modelyard makes them: one container, all paths under one root, Pod Security "restricted"."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelyard.api.base import Model
+from modelyard.api.base import Model, rule
 from modelyard.api.pods import (
     ClaimSource,
     ConfigMapSource,
@@ -17,6 +17,7 @@ from modelyard.api.pods import (
     PodSpec,
     PodTemplate,
     PodTemplateMeta,
+    PodToleration,
     Probe,
     Resources,
     SecurityContext,
@@ -46,11 +47,57 @@ class Accelerator(Model):
     """How many for each pod."""
 
 
+class Toleration(Model):
+    """A taint that the pods do not mind, as in a pod. The taint of the accelerator's own nodes is tolerated anyway."""
+
+    key: Annotated[str | None, Field(min_length=1, max_length=316)] = None
+    """The taint's key. Default: every taint, with operator Exists."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """Exists: whatever the taint's value. Equal: with this value."""
+    value: Annotated[str | None, Field(max_length=63)] = None
+    """The taint's value."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect. Default: any."""
+    toleration_seconds: Annotated[int | None, Field(ge=0)] = None
+    """With effect NoExecute: so long, and no longer."""
+
+    @rule("has(self.key) || self.operator == 'Exists'", "set key, or operator Exists for every taint")
+    def _equal_has_key(self) -> bool:
+        return self.key is not None or self.operator == "Exists"
+
+    @rule("!has(self.value) || self.operator == 'Equal'", "operator Exists takes no value")
+    def _exists_has_no_value(self) -> bool:
+        return self.value is None or self.operator == "Equal"
+
+    @rule(
+        "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+        "tolerationSeconds goes with effect NoExecute",
+    )
+    def _seconds_need_no_execute(self) -> bool:
+        return self.toleration_seconds is None or self.effect == "NoExecute"
+
+
 class PodOptions(Model):
     """A closed list of what may be said about the pods themselves."""
 
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = {}
     """Labels that a node must have."""
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] = []
+    """Taints of nodes that the pods do not mind."""
+
+
+NO_RESOURCES = Resources()
+NO_OPTIONS = PodOptions()
+
+
+def tolerations_of(options: PodOptions, resources: Resources) -> list[PodToleration]:
+    """What the spec says, and the taint by which nodes with an accelerator keep other pods away.
+
+    Its key is the extended resource's name, such as nvidia.com/gpu; the resource is known by its ``/``.
+    """
+    asked = [PodToleration.model_validate(each.model_dump(exclude_none=True)) for each in options.tolerations]
+    extended = sorted(name for name in {**resources.limits, **resources.requests} if "/" in name)
+    return asked + [PodToleration(key=name, operator="Exists", effect="NoSchedule") for name in extended]
 
 
 def container_resources(wanted: ResourceRequirements, accelerator: Accelerator | None) -> Resources:
@@ -95,8 +142,8 @@ def pod_template(
     labels: Mapping[str, str],
     mounts: Sequence[tuple[Volume, VolumeMount]],
     env: Sequence[EnvVar] = (),
-    resources: Resources | None = None,
-    options: PodOptions | None = None,
+    resources: Resources = NO_RESOURCES,
+    options: PodOptions = NO_OPTIONS,
     port: int | None = None,
     readiness: Probe | None = None,
     liveness: Probe | None = None,
@@ -121,7 +168,7 @@ def pod_template(
         command=list(command),
         env=[EnvVar(name="PYTHONUNBUFFERED", value="1"), *env],
         ports=[ContainerPort(name="http", container_port=port)] if port else [],
-        resources=resources or Resources(),
+        resources=resources,
         volume_mounts=[mount for _, mount in all_mounts],
         readiness_probe=readiness,
         liveness_probe=liveness,
@@ -135,7 +182,8 @@ def pod_template(
             volumes=[volume for volume, _ in all_mounts],
             restart_policy="Always" if restart else "Never",
             subdomain=subdomain,
-            node_selector=options.node_selector if options else {},
+            node_selector=options.node_selector,
+            tolerations=tolerations_of(options, resources),
             termination_grace_period_seconds=grace_seconds,
             automount_service_account_token=False,
             enable_service_links=False,

@@ -148,6 +148,16 @@ class Volume(Observed):
     empty_dir: EmptyDirSource | None = None
 
 
+class PodToleration(Observed):
+    """A taint of nodes that a pod does not mind."""
+
+    key: str | None = None
+    operator: str | None = None
+    value: str | None = None
+    effect: str | None = None
+    toleration_seconds: int | None = None
+
+
 class PodSpec(Observed):
     """A pod's spec."""
 
@@ -157,6 +167,7 @@ class PodSpec(Observed):
     subdomain: str | None = None
     hostname: str | None = None
     node_selector: dict[str, str] = {}
+    tolerations: list[PodToleration] = []
     termination_grace_period_seconds: int | None = None
     automount_service_account_token: bool | None = None
     enable_service_links: bool | None = None

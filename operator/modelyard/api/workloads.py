@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from modelyard.api.autoscaling import HorizontalPodAutoscaler
 from modelyard.api.base import Observed
 from modelyard.api.metadata import KubeObject
 from modelyard.api.pods import PodTemplate
@@ -93,10 +94,26 @@ class LabelSelector(Observed):
     match_labels: dict[str, str]
 
 
+class RollingUpdate(Observed):
+    """How many pods may be missing and how many too many, as a number or in percent."""
+
+    max_surge: int | str | None = None
+    max_unavailable: int | str | None = None
+
+
+class DeploymentStrategy(Observed):
+    """How a Deployment replaces its pods."""
+
+    type: str = "RollingUpdate"
+    rolling_update: RollingUpdate | None = None
+
+
 class DeploymentSpec(Observed):
     """A Deployment's spec."""
 
     replicas: int | None = None
+    """None: somebody else sets it."""
+    strategy: DeploymentStrategy | None = None
     selector: LabelSelector
     template: PodTemplate
 
@@ -205,6 +222,6 @@ class PersistentVolumeClaim(KubeObject):
     kind: str = "PersistentVolumeClaim"
 
 
-ChildType = type[Job] | type[Deployment] | type[Service] | type[ConfigMap]
-CHILD_TYPES: tuple[ChildType, ...] = (Job, Deployment, Service, ConfigMap)
+ChildType = type[Job] | type[Deployment] | type[Service] | type[ConfigMap] | type[HorizontalPodAutoscaler]
+CHILD_TYPES: tuple[ChildType, ...] = (Job, Deployment, Service, ConfigMap, HorizontalPodAutoscaler)
 """The object types that a kind may be made of. Each cluster implements them."""

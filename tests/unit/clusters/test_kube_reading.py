@@ -37,6 +37,7 @@ def service(version: int, uid: str = "u") -> JsonObject:
         ("TrainingJob", "/apis/modelyard.dev/v1alpha1/namespaces/n/trainingjobs/x"),
         ("Job", "/apis/batch/v1/namespaces/n/jobs/x"),
         ("Deployment", "/apis/apps/v1/namespaces/n/deployments/x"),
+        ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/namespaces/n/horizontalpodautoscalers/x"),
         ("ConfigMap", "/api/v1/namespaces/n/configmaps/x"),
         ("PersistentVolumeClaim", "/api/v1/namespaces/n/persistentvolumeclaims/x"),
     ],
@@ -104,7 +105,14 @@ def test_children_are_found_by_their_owners_labels_until_they_are_gone() -> None
 def test_all_that_is_watched_is_listed_in_a_namespace_or_in_all() -> None:
     resources = resource_types(KINDS)
     watched = {kind for kind, resource in resources.items() if resource.selector is not None}
-    assert watched == {kind.name for kind in KINDS} | {"ConfigMap", "Service", "Job", "Deployment", "Pod"}
+    assert watched == {kind.name for kind in KINDS} | {
+        "ConfigMap",
+        "Service",
+        "Job",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "Pod",
+    }
     assert resources["Job"].collection("n") == "/apis/batch/v1/namespaces/n/jobs"
     assert resources["Pod"].collection("") == "/api/v1/pods"
 

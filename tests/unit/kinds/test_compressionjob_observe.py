@@ -107,8 +107,8 @@ def test_a_running_job_says_what_it_does() -> None:
     story.visit(1)
     assert [*seen, said(story)] == [
         ("Starting", "the pod starts"),
-        ("Pending", "no node has 64 CPUs"),
-        ("Pending", "held back"),
+        ("Pending", "1 pod waits for a node: no node has 64 CPUs"),
+        ("Pending", "1 pod waits for a node: held back"),
         ("Running", "starting"),
         ("Running", "quantizing"),
     ]

@@ -231,9 +231,14 @@ def test_a_pod_whose_node_went_down_has_not_failed_unless_it_had_said_why(story:
 
 
 def test_pods_that_no_node_takes_are_told_in_the_schedulers_words(story: Story[ModelService]) -> None:
-    run(story, candidate(story), unplaced("insufficient memory"), STARTING)
-    assert story.condition("Available").message == "insufficient memory"
-    assert story.conditions()["Available"] == "False Unschedulable"
+    run(story, candidate(story), unplaced("0/1 nodes are available: 1 Insufficient memory."), STARTING)
+    message = (
+        "1 pod waits for a node: 0/1 nodes are available: 1 Insufficient memory.; lower spec.resources or add nodes"
+    )
+    assert said(story) == ("Pending", message)
+    assert story.condition("Available").message == message
+    found = story.conditions()
+    assert (found["Available"], found["Ready"]) == ("False Unschedulable", "False Unschedulable")
 
 
 def test_a_service_at_zero_replicas_is_at_rest_and_never_called_ready(serving: Story[ModelService]) -> None:
@@ -284,7 +289,7 @@ def test_a_candidate_that_no_node_takes_is_told_beside_what_serves(serving: Stor
     publish_again(serving)
     second = candidate(serving)
     run(serving, second, unplaced("2 nvidia.com/gpu asked for, this machine has 0"), STARTING)
-    waits = f"the new revision {second} waits: 2 nvidia.com/gpu asked for, this machine has 0"
+    waits = f"the new revision {second} waits: 1 pod waits for a node: 2 nvidia.com/gpu asked for, this machine has 0"
     assert said(serving) == ("Ready", f"serving {DIGEST} at http://digits.default.svc; {waits}")
     assert serving.conditions()["RolloutHealthy"] == "False Unschedulable"
 

@@ -96,9 +96,12 @@ def test_a_pod_that_is_done_before_the_other_still_counts_as_running(story: Stor
 
 
 def test_a_pod_that_no_node_takes_is_pending_with_the_schedulers_words(story: Story[TrainingJob]) -> None:
-    story.run(story.child(Job, JOB), READY, unplaced("0/3 nodes are available: insufficient cpu"))
+    story.run(story.child(Job, JOB), READY, unplaced("0/3 nodes are available: 3 Insufficient cpu."))
     story.visit(1)
-    assert said(story) == ("Pending", "0/3 nodes are available: insufficient cpu")
+    assert said(story) == (
+        "Pending",
+        "1 pod waits for a node: 0/3 nodes are available: 3 Insufficient cpu.; lower spec.resources or add nodes",
+    )
     assert story.conditions()["Scheduled"] == "False Unschedulable"
 
 

@@ -14,6 +14,7 @@ from modelyard.api.workloads import CHILD_TYPES
 from modelyard.clusters.kube.cache import Cache
 from modelyard.clusters.kube.client import APPLY, NOT_FOUND, ApiError, KubeClient
 from modelyard.clusters.kube.drift import APPLIED_ANNOTATION, holds, stamped
+from modelyard.clusters.kube.handover import HANDOVER_MANAGER, handover
 from modelyard.clusters.kube.listing import list_all
 from modelyard.clusters.kube.resources import ResourceType
 from modelyard.engine.cluster import Conflict
@@ -136,9 +137,13 @@ class KubeCluster:
         manifest = stamped(_manifest(child, owner))
         if found is not None and (child.kind in IMMUTABLE or _as_applied(manifest, found)):
             return
+        path = self._resources[child.kind].path(child.key)
+        if found is not None and (first := handover(manifest, found, FIELD_MANAGER)) is not None:
+            query = {"fieldManager": HANDOVER_MANAGER}
+            await self._client.request("PATCH", path, query=query, body=first, content_type=APPLY)
         answer = await self._client.request(
             "PATCH",
-            self._resources[child.kind].path(child.key),
+            path,
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
             body=manifest,
             content_type=APPLY,

@@ -3,10 +3,11 @@
 from collections import defaultdict
 from datetime import datetime
 
+from modelyard.api.autoscaling import HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus
 from modelyard.api.metadata import ObjectKey
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import Deployment, DeploymentStatus, Job, JobStatus
-from modelyard.clusters.process.deployments import plan_deployment
+from modelyard.clusters.process.deployments import autoscaler_status, plan_deployment
 from modelyard.clusters.process.jobs import Plan, plan_job
 from modelyard.clusters.process.node import Node
 from modelyard.clusters.process.store import ObjectStore
@@ -20,7 +21,7 @@ class Controllers:
         self._node = node
 
     def tick(self, now: datetime, *, create: bool) -> None:
-        """Bring every Job and Deployment one step further, and remove what has lost its owner.
+        """Bring every Job, Deployment and autoscaler one step further, and remove what has lost its owner.
 
         Without ``create`` no new pod is made: what was stopped stays so.
         """
@@ -32,8 +33,15 @@ class Controllers:
             plan, job_status = plan_job(job, pods[job.metadata.uid], now)
             self._carry_out(plan, create=create)
             self._write(job.key, job_status)
+        autoscalers = list(self._store.every(HorizontalPodAutoscaler))
+        for autoscaler in autoscalers:
+            self._write(autoscaler.key, autoscaler_status(autoscaler))
+        least = {
+            (each.metadata.namespace, each.spec.scale_target_ref.name): each.spec.min_replicas for each in autoscalers
+        }
         for deployment in list(self._store.every(Deployment)):
-            plan, status = plan_deployment(deployment, pods[deployment.metadata.uid])
+            place = (deployment.metadata.namespace, deployment.metadata.name)
+            plan, status = plan_deployment(deployment, pods[deployment.metadata.uid], least.get(place, 1))
             self._carry_out(plan, create=create)
             for pod in plan.stop:
                 if pod.finished:
@@ -48,7 +56,7 @@ class Controllers:
         for pod in plan.stop:
             self._node.stop(pod)
 
-    def _write(self, key: ObjectKey, status: JobStatus | DeploymentStatus) -> None:
+    def _write(self, key: ObjectKey, status: JobStatus | DeploymentStatus | HorizontalPodAutoscalerStatus) -> None:
         body = self._store.get(key)
         if body is not None:
             self._store.put(key, {**body, "status": status.model_dump(mode="json", exclude_none=True)})

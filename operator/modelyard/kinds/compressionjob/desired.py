@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from modelyard.api.children import Children, Sources
-from modelyard.api.containers import PodOptions, claim_mounts, config_map_mount, container_resources, pod_template
+from modelyard.api.containers import claim_mounts, config_map_mount, container_resources, pod_template
 from modelyard.api.labels import labels_of
 from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.pods import EnvVar
@@ -134,7 +134,7 @@ def compression_job(job: CompressionJob, source: StoredArtifact, settings: Setti
         mounts=[config_map_mount(f"{child_name(job)}-run", layout.CONFIG), *claim_mounts(*uris)],
         env=[EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.target.resources.limits.get("cpu"))))],
         resources=container_resources(spec.target.resources, None),
-        options=PodOptions(node_selector={**spec.pod.node_selector, **spec.target.node_selector}),
+        options=spec.pod.model_copy(update={"node_selector": {**spec.pod.node_selector, **spec.target.node_selector}}),
     )
     final = PodFailureRule(action="FailJob", on_exit_codes=OnExitCodes(operator="In", values=[EXIT_FINAL]))
     disrupted = PodFailureRule(action="Ignore", on_pod_conditions=[OnPodCondition(type="DisruptionTarget")])

@@ -17,8 +17,9 @@ from modelyard.kinds.compressionjob.model import (
     CompressionJobStatus,
     CompressionProgress,
 )
-from modelyard.kinds.endings import stopped, termination_of, unschedulable, waits_for
+from modelyard.kinds.endings import stopped, termination_of
 from modelyard.kinds.handoff import handoff
+from modelyard.kinds.placement import stuck, unplaced, waits_for
 
 MESSAGE_LIMIT = 4096
 RUNNING = "Running"
@@ -102,10 +103,10 @@ def _progress(report: ProgressReport) -> CompressionProgress:
 
 
 def _working(job: CompressionJob, pods: Sequence[Pod], now: datetime) -> CompressionJobStatus:
-    blocked = unschedulable(pods)
+    blocked = unplaced(pods, "spec.target.resources")
     running = any(pod.ready or pod.finished for pod in pods)
     if blocked is not None:
-        state, reason, text = "Pending", blocked.reason or "Unschedulable", blocked.message
+        state, reason, text = "Pending", blocked.reason, blocked.message
     elif stopped(pods):
         running, state, reason = False, "Stopped", "NodeShutdown"
         text = "the pod had to leave its node; starts again when it is back"
@@ -113,7 +114,9 @@ def _working(job: CompressionJob, pods: Sequence[Pod], now: datetime) -> Compres
         state, reason = "Running", "PodRuns"
         text = job.status.progress.stage.lower() if job.status.progress else "starting"
     else:
-        state, reason, text = "Starting", "PodStarts", f"the pod starts{waits_for(pods)}"
+        obstacle = stuck(pods)
+        reason = obstacle.reason if obstacle is not None else "PodStarts"
+        state, text = "Starting", f"the pod starts{waits_for(pods)}"
     return settled(
         job.status, job.metadata.generation, now, state, text,
         [true(conditions.ACCEPTED, "Valid"),

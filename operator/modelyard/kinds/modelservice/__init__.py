@@ -1,5 +1,6 @@
 """ModelService: a model behind an HTTP service, one immutable revision at a time."""
 
+from modelyard.api.autoscaling import HorizontalPodAutoscaler
 from modelyard.api.workloads import ConfigMap, Deployment, Service
 from modelyard.engine.kind import Kind, PrinterColumn, ScalePaths
 from modelyard.kinds.modelservice.desired import desired, references
@@ -16,10 +17,11 @@ KIND = Kind(
     desired=desired,
     observe=observe,
     revisit=revisit,
-    child_types=(ConfigMap, Service, Deployment),
+    child_types=(ConfigMap, Service, Deployment, HorizontalPodAutoscaler),
     columns=(
         PrinterColumn("State", ".status.state"),
         PrinterColumn("Ready", ".status.stable.readyReplicas", "integer"),
+        PrinterColumn("Wanted", ".status.stable.replicas", "integer"),
         PrinterColumn("URL", ".status.url"),
         PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         PrinterColumn("Digest", ".status.stable.digest", priority=1),
@@ -29,12 +31,14 @@ KIND = Kind(
         "ModelResolved": "The artefact to serve is known and pinned.",
         "ArtifactVerified": "A pod has loaded the artefact, and every byte was as the digest says.",
         "Available": "At least one pod of the stable revision is ready.",
+        "ScalingActive": "With autoscaling: the autoscaler measures the load and sets the number of pods.",
         "RolloutHealthy": "No pod of the current revisions fails.",
         "Ready": "All pods of the stable revision are ready.",
     },
     states={
         "Waiting": "There is no artefact to serve yet.",
         "Stopped": "Its pods had to leave their node; it goes on when that is back.",
+        "Pending": "No node can take a pod, and too few are ready.",
         "Starting": "Pods of the first revision start, or the stable one has too few ready pods.",
         "Ready": "It serves, also while a new revision starts or fails beside it.",
         "ScaledToZero": "Nothing serves, as asked for.",

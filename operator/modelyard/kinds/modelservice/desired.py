@@ -14,7 +14,9 @@ from modelyard.api.workloads import (
     ConfigMap,
     Deployment,
     DeploymentSpec,
+    DeploymentStrategy,
     LabelSelector,
+    RollingUpdate,
     Service,
     ServicePort,
     ServiceSpec,
@@ -26,8 +28,12 @@ from modelyard.contract.runs import ServeRun
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.handoff import Handoff, given, handoff
 from modelyard.kinds.modelservice.model import ModelService
+from modelyard.kinds.modelservice.scaling import autoscaler, child_name, least_replicas
 
 COMPONENT = "server"
+NOT_OF_A_REVISION = {"model", "replicas", "autoscaling"}
+REPLACE_GENTLY = DeploymentStrategy(rolling_update=RollingUpdate(max_surge=1, max_unavailable=0))
+"""A revision's pods change only when the operator itself does; then no request may fail either."""
 
 
 def references(service: ModelService) -> list[SourceReference]:
@@ -62,13 +68,8 @@ def revision_of(service: ModelService, artifact: StoredArtifact) -> str:
 
     Defaults are left out, so that a field that a later version adds rolls nothing out.
     """
-    spec = service.spec.model_dump(mode="json", exclude_defaults=True, exclude={"model", "replicas"})
+    spec = service.spec.model_dump(mode="json", exclude_defaults=True, exclude=NOT_OF_A_REVISION)
     return short(digest_of_json([artifact.digest, spec]), 8)
-
-
-def child_name(service: ModelService, revision: str) -> str:
-    """The name of a revision's Deployment and run file."""
-    return f"{service.metadata.name}-serve-{revision}"
 
 
 def desired(service: ModelService, sources: Sources, children: Children, settings: Settings) -> Sequence[KubeObject]:
@@ -78,16 +79,38 @@ def desired(service: ModelService, sources: Sources, children: Children, setting
         return ()
     target = revision_of(service, artifact)
     stable = service.status.stable.revision if service.status.stable else target
-    kept = [
-        found
-        for kind in (ConfigMap, Deployment)
-        if stable != target and (found := children.find(kind, child_name(service, stable))) is not None
-    ]
+    deployments = [deployment(service, artifact, target, settings)]
+    kept = []
+    if stable != target:
+        name = child_name(service, stable)
+        kept = [found] if (found := children.find(ConfigMap, name)) is not None else []
+        deployments += [_kept(service, old)] if (old := children.find(Deployment, name)) is not None else []
     return [
         front(service, stable),
         run_config(service, artifact, target),
-        deployment(service, artifact, target, settings),
         *kept,
+        *deployments,
+        *_autoscalers(service, deployments, children),
+    ]
+
+
+def _kept(service: ModelService, stable: Deployment) -> Deployment:
+    """The stable revision's Deployment as it is; its number of pods is the autoscaler's, or stays."""
+    replicas = stable.spec.replicas
+    if service.spec.autoscaling is not None:
+        replicas = None
+    elif replicas is None and service.status.stable is not None:
+        replicas = service.status.stable.replicas
+    return stable.model_copy(update={"spec": stable.spec.model_copy(update={"replicas": replicas})})
+
+
+def _autoscalers(service: ModelService, deployments: Sequence[Deployment], children: Children) -> list[KubeObject]:
+    scaling = service.spec.autoscaling
+    if scaling is None:
+        return []
+    return [
+        autoscaler(each, scaling, least_replicas(service, scaling, each.metadata.labels[REVISION_LABEL], children))
+        for each in deployments
     ]
 
 
@@ -140,7 +163,12 @@ def deployment(service: ModelService, artifact: StoredArtifact, revision: str, s
     )
     return Deployment(
         metadata=_metadata(service, revision),
-        spec=DeploymentSpec(replicas=spec.replicas, selector=LabelSelector(match_labels=labels), template=template),
+        spec=DeploymentSpec(
+            replicas=spec.fixed_replicas,
+            strategy=REPLACE_GENTLY,
+            selector=LabelSelector(match_labels=labels),
+            template=template,
+        ),
     )
 
 

@@ -52,6 +52,65 @@ class Drain(Model):
     """After that, time for requests in flight."""
 
 
+class ScalingMetric(Model):
+    """What the number of pods follows."""
+
+    type: Literal["Cpu", "Memory"]
+    """Use of the CPU or of memory, compared with the request, which is the limit where none is set."""
+    target: Annotated[int, Field(ge=1, le=1000)] = 70
+    """Percent of the request that pods should use on average."""
+
+
+class ScalingDirection(Model):
+    """How scaling goes one way."""
+
+    stabilization_window_seconds: Annotated[int | None, Field(ge=0, le=3600)] = None
+    """The most cautious wish of so many seconds decides. Default: 0 up, 300 down."""
+
+
+class ScalingBehavior(Model):
+    """How fast scaling goes."""
+
+    scale_up: ScalingDirection = ScalingDirection()
+    """More pods."""
+    scale_down: ScalingDirection = ScalingDirection()
+    """Fewer pods."""
+
+
+class Autoscaling(Model):
+    """Bounds and metrics of a HorizontalPodAutoscaler."""
+
+    min_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Fewest pods."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)]
+    """Most pods."""
+    metrics: Annotated[list[ScalingMetric], Field(min_length=1, max_length=2)] = [ScalingMetric(type="Cpu")]
+    """The metric that asks for most pods decides."""
+    behavior: ScalingBehavior = ScalingBehavior()
+    """How fast scaling goes."""
+
+    @rule("self.minReplicas <= self.maxReplicas", "minReplicas is above maxReplicas")
+    def _bounds_in_order(self) -> bool:
+        return self.min_replicas <= self.max_replicas
+
+    @rule(
+        "self.metrics.all(metric, self.metrics.exists_one(other, other.type == metric.type))",
+        "metrics: each type at most once",
+    )
+    def _types_once(self) -> bool:
+        types = [metric.type for metric in self.metrics]
+        return len(types) == len(set(types))
+
+
+def _compared_with_request(metric: str, resource: str) -> str:
+    """The rule that what is scaled by has a request to compare with, in CEL."""
+    sets = " || ".join(
+        f"(has(self.resources.{kind}) && '{resource}' in self.resources.{kind})" for kind in ("requests", "limits")
+    )
+    uses = f"has(self.autoscaling) && self.autoscaling.metrics.exists(metric, metric.type == '{metric}')"
+    return f"!({uses}) || (has(self.resources) && ({sets}))"
+
+
 class ModelServiceSpec(Model):
     """Which model to serve, with how many pods."""
 
@@ -65,12 +124,46 @@ class ModelServiceSpec(Model):
     """For each pod. Threads are the CPU limit, rounded up."""
     accelerator: Accelerator | None = None
     """GPUs for each pod."""
-    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Number of pods."""
+    replicas: Annotated[int | None, Field(ge=0, le=1000)] = None
+    """Number of pods: 1 where neither this nor autoscaling is set."""
+    autoscaling: Autoscaling | None = None
+    """The number of pods follows the load."""
     drain: Drain = Drain()
     """How a pod goes."""
     pod: PodOptions = PodOptions()
     """Further options of the pods."""
+
+    @rule(
+        "!has(self.replicas) || !has(self.autoscaling)",
+        "set replicas or autoscaling, not both: the autoscaler sets the number of pods (replicas: null takes it away)",
+    )
+    def _one_number_of_pods(self) -> bool:
+        return self.replicas is None or self.autoscaling is None
+
+    @rule(
+        _compared_with_request("Cpu", "cpu"),
+        "autoscaling by Cpu compares with the request: set resources.requests.cpu or resources.limits.cpu",
+    )
+    def _cpu_is_requested(self) -> bool:
+        return self._is_requested("Cpu", "cpu")
+
+    @rule(
+        _compared_with_request("Memory", "memory"),
+        "autoscaling by Memory compares with the request: set resources.requests.memory or resources.limits.memory",
+    )
+    def _memory_is_requested(self) -> bool:
+        return self._is_requested("Memory", "memory")
+
+    def _is_requested(self, metric: str, resource: str) -> bool:
+        by = [each.type for each in self.autoscaling.metrics] if self.autoscaling is not None else []
+        return metric not in by or resource in {**self.resources.requests, **self.resources.limits}
+
+    @property
+    def fixed_replicas(self) -> int | None:
+        """The number of pods, or None where the autoscaler sets it."""
+        if self.autoscaling is not None:
+            return None
+        return 1 if self.replicas is None else self.replicas
 
 
 class Revision(Observed):
@@ -87,7 +180,9 @@ class Revision(Observed):
     start_time: str | None = None
     """When its Deployment was made."""
     ready_time: str | None = None
-    """When all its pods were ready for the first time."""
+    """When it took over: all its pods were ready for the first time."""
+    min_replicas: int | None = None
+    """With autoscaling, since it took over: no fewer pods, until the load of that time counts."""
 
 
 class LastFailure(Observed):

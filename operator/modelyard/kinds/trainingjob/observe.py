@@ -10,7 +10,8 @@ from modelyard.api.pods import Pod
 from modelyard.api.resource import MESSAGE_LIMIT, settled
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import ProgressReport, PublishedArtifact
-from modelyard.kinds.endings import scheduling_note, stopped, termination_of, unschedulable, waits_for
+from modelyard.kinds.endings import stopped, termination_of
+from modelyard.kinds.placement import scheduling_note, stuck, unplaced, waits_for
 from modelyard.kinds.trainingjob.desired import attempt_name, code_changed, code_of, missing, resolve
 from modelyard.kinds.trainingjob.model import (
     ArtifactStatus,
@@ -112,6 +113,7 @@ def _working(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> TrainingJo
     scheduled = _scheduled(job, pods)
     started = sum(pod.ready or pod.finished for pod in pods)
     running = started == job.spec.nodes
+    obstacle = stuck(pods)
     if scheduled.status == "False":
         state, text = "Pending", scheduled.message
     elif stopped(pods):
@@ -124,15 +126,15 @@ def _working(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> TrainingJo
     return _settled(
         job, now, state, text,
         [true(conditions.ACCEPTED, "Valid"), scheduled,
-         true(RUNNING, "AllPodsRun", text) if running else false(RUNNING, state, text),
+         true(RUNNING, "AllPodsRun", text) if running else false(RUNNING, obstacle.reason if obstacle else state, text),
          true(conditions.RECONCILING, state, text)],
     )  # fmt: skip
 
 
 def _scheduled(job: TrainingJob, pods: Sequence[Pod]) -> Condition:
-    blocked = unschedulable(pods)
+    blocked = unplaced(pods)
     if blocked is not None:
-        return false(SCHEDULED, blocked.reason or "Unschedulable", blocked.message)
+        return false(SCHEDULED, blocked.reason, blocked.message)
     if len(pods) < job.spec.nodes:
         return unknown(SCHEDULED, "PodsPending", f"{len(pods)} of {job.spec.nodes} pods exist")
     return true(SCHEDULED, "AllPodsScheduled", scheduling_note(pods))
