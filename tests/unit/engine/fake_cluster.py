@@ -9,6 +9,7 @@ from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerRefer
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import CHILD_TYPES
 from modelyard.engine.cluster import Conflict
+from modelyard.engine.events import Event
 
 _TYPES = {kind.__name__: kind for kind in CHILD_TYPES}
 
@@ -20,6 +21,7 @@ class FakeCluster:
         self.objects: dict[ObjectKey, JsonObject] = {}
         self.writes: list[str] = []
         """One line a write of the engine that changed something: what was done, and to which object."""
+        self.history: list[Event] = []
         self._watchers: list[asyncio.Queue[JsonObject]] = []
         self._uids = 0
 
@@ -76,6 +78,9 @@ class FakeCluster:
     async def write_status(self, key: ObjectKey, status: JsonObject) -> None:
         self.writes.append(f"status {key}")
         self._store(key, {**self.objects[key], "status": status})
+
+    def record(self, about: KubeObject, event: Event) -> None:
+        self.history.append(event)
 
     async def changes(self) -> AsyncIterator[JsonObject]:
         queue: asyncio.Queue[JsonObject] = asyncio.Queue()

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -8,7 +9,8 @@ from fake_cluster import FakeCluster
 from modelyard.api.metadata import JsonObject, ObjectKey
 from modelyard.api.settings import Settings
 from modelyard.engine.cluster import Cluster, Conflict
-from modelyard.engine.reconcile import Reconciler
+from modelyard.engine.events import Event
+from modelyard.engine.reconcile import Reconciler, Refused
 from toy_kind import KIND, NOW, config_map, toy
 
 TOY = ObjectKey("Toy", "default", "a")
@@ -21,7 +23,9 @@ class Visited:
     cluster: FakeCluster = field(default_factory=FakeCluster)
 
     def visit(self, now: datetime = NOW) -> float | None:
-        return asyncio.run(Reconciler(KIND, self.cluster, Settings()).reconcile(TOY, now))
+        with suppress(Refused):
+            return asyncio.run(Reconciler(KIND, self.cluster, Settings()).reconcile(TOY, now))
+        return None
 
     def put(self, spec: str) -> None:
         self.cluster.put(toy("a", spec))
