@@ -25,6 +25,7 @@ PREFIXES = {
     "jobs": "/apis/batch/v1/namespaces",
     "deployments": "/apis/apps/v1/namespaces",
     "leases": "/apis/coordination.k8s.io/v1/namespaces",
+    "events": "/apis/events.k8s.io/v1/namespaces",
 }
 PUBLISHED = {"uri": "pvc://models/digits/sha256-000000000000", "digest": f"sha256:{64 * '1'}", "sizeBytes": 7}
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -115,12 +116,13 @@ class Operator:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            port, self._metrics_port = one.getsockname()[1], other.getsockname()[1]
+        ports = {"MODELYARD_PROBE_PORT": str(port), "MODELYARD_METRICS_PORT": str(self._metrics_port)}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "modelyard.app"],
-                env={**self._environment, "MODELYARD_PROBE_PORT": str(port)},
+                env={**self._environment, **ports},
                 stdout=log,
                 stderr=log,
             )
@@ -129,6 +131,15 @@ class Operator:
         """Send the signal, which an ended process never gets; returns the exit code."""
         self.process.send_signal(number)
         return self.process.wait(30)
+
+    def metrics(self) -> dict[str, float]:
+        """What it counts, by name and labels; nothing while it does not serve them."""
+        try:
+            text = httpx.get(f"http://127.0.0.1:{self._metrics_port}/metrics").raise_for_status().text
+        except httpx.TransportError:
+            return {}
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
 
     def running(self) -> bool:
         return self.process.poll() is None

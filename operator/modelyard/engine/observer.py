@@ -8,6 +8,9 @@ Result = Literal["success", "refused", "conflict", "unavailable", "error"]
 """How a visit ended: ``refused`` and ``conflict`` are the user's to mend, ``unavailable`` the cluster's, ``error`` is
 a bug."""
 
+Written = Literal["written", "lost"]
+"""What became of an Event."""
+
 
 class Observer(Protocol):
     """Told as it happens. The methods return at once and raise nothing."""

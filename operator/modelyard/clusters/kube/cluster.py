@@ -192,9 +192,9 @@ class KubeCluster:
         if self._recorder is not None:
             self._recorder.record(about, event)
 
-    def known(self, kind: str) -> Iterator[JsonObject]:
-        """The objects of a watched kind, as they are known now."""
-        return (body for key in self._cache.keys(kind) if (body := self._cache.get(key)) is not None)
+    def known(self, *kinds: str) -> Iterator[JsonObject]:
+        """The objects of these watched kinds, as they are known now."""
+        return (body for key in self._cache.keys(*kinds) if (body := self._cache.get(key)) is not None)
 
     async def changes(self) -> AsyncIterator[JsonObject]:
         """Each object that a watch shows changed, from now on."""

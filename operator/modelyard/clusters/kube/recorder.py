@@ -5,11 +5,11 @@ import hashlib
 import logging
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Literal
 
 from modelyard.api.metadata import GROUP, JsonObject, KubeObject
 from modelyard.clusters.kube.client import CONFLICT, ApiError, KubeClient
 from modelyard.engine.events import Event
+from modelyard.engine.observer import Written
 
 CONTROLLER = f"{GROUP}/operator"
 NOTE_BYTES = 1024
@@ -27,7 +27,7 @@ class Recorder:
         self._client = client
         self._identity = identity
         self._waiting: asyncio.Queue[tuple[KubeObject, JsonObject]] = asyncio.Queue(BACKLOG)
-        self.results: Counter[Literal["written", "lost"]] = Counter()
+        self.results: Counter[Written] = Counter()
 
     def record(self, about: KubeObject, event: Event) -> None:
         """Have the Event written soon; with a long backlog it is lost."""
