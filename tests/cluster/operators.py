@@ -79,6 +79,29 @@ class Cluster:
         pods: list[Object] = answer.raise_for_status().json()["items"]
         return pods
 
+    def run(self, pod: Object) -> None:
+        """Say what a kubelet would say of a pod that runs and is ready."""
+        container = pod["spec"]["containers"][0]
+        started = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        said = {"name": container["name"], "image": container["image"], "imageID": "", "restartCount": 0}
+        status = {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{**said, "ready": True, "state": started}],
+        }
+        self.patch("pods", f"{pod['metadata']['name']}/status", {"status": status})
+
+    def history(self, kind: str, name: str) -> list[tuple[str, str, str]]:
+        """Type, reason and note of the object's Events, the oldest first."""
+        answer = self.client.get(self.path("events"))
+        events: list[Object] = answer.raise_for_status().json()["items"]
+        events.sort(key=lambda event: str(event["eventTime"]))
+        return [
+            (event["type"], event["reason"], event["note"])
+            for event in events
+            if (event["regarding"]["kind"], event["regarding"]["name"]) == (kind, name)
+        ]
+
     def end(self, pod: Object, phase: str, message: Object | None = None) -> None:
         """Say what a kubelet would say of a pod that ended."""
         code = 0 if phase == "Succeeded" else 1

@@ -21,6 +21,7 @@ NOT_FOUND = 404
 CONFLICT = 409
 TOO_MANY_REQUESTS = 429
 SERVER_ERROR = 500
+UNAVAILABLE = 503
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +40,7 @@ class ApiError(ClusterError):
 
 
 class NoAnswerError(ApiError, Unreachable):
-    """The API server did not answer. The client logs when that begins and when it is over."""
+    """The API server did not answer, or only that it cannot yet. The client logs when that begins and ends."""
 
 
 class KubeClient:
@@ -53,7 +54,7 @@ class KubeClient:
 
     @property
     def away(self) -> bool:
-        """Whether the last request got no answer."""
+        """Whether the last request got no answer that says something."""
         return self._away_since is not None
 
     @classmethod
@@ -99,23 +100,26 @@ class KubeClient:
             self._unanswered(missing)
             raise missing from error
         self.requests[method, response.status] += 1
-        self._answered()
         answer = _json(text)
+        reason = str(answer.get("reason") or response.reason)
+        message = str(answer.get("message") or f"{method} {path}: {response.status}")
+        if response.status == UNAVAILABLE:
+            missing = NoAnswerError(response.status, reason, message)
+            self._unanswered(missing)
+            raise missing
+        self._answered()
         if response.status >= 400:
-            reason, message = answer.get("reason"), answer.get("message")
-            raise ApiError(
-                response.status, str(reason or response.reason), str(message or f"{method} {path}: {response.status}")
-            )
+            raise ApiError(response.status, reason, message)
         return answer
 
     def _unanswered(self, error: NoAnswerError) -> None:
         if self._away_since is None:
             self._away_since = monotonic()
-            logger.warning("the API server does not answer: %s", error)
+            logger.warning("the API server is away: %s", error)
 
     def _answered(self) -> None:
         if self._away_since is not None:
-            logger.warning("the API server answers again, after %.0f s", monotonic() - self._away_since)
+            logger.warning("the API server is back, after %.0f s", monotonic() - self._away_since)
             self._away_since = None
 
 
