@@ -167,7 +167,9 @@ def _conditions(
     elif status.candidate is not None and (waits := _blocked(status.candidate, children)) is not None:
         yield false(ROLLOUT_HEALTHY, waits.reason or "Unschedulable", waits.message)
     else:
-        yield true(ROLLOUT_HEALTHY, "Progressing" if status.candidate else "AtRest")
+        at = status.candidate or stable
+        text_of_it = f"revision {at.revision} of {at.digest}" if at is not None else ""
+        yield true(ROLLOUT_HEALTHY, "Progressing" if status.candidate else "AtRest", text_of_it)
     ready = state == "Ready"
     yield true(conditions.READY, "Serving", text) if ready else false(conditions.READY, state, text)
     if failure is not None or (status.model is None and source.over):
