@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import kopf
 from kubernetes.aio.config import ConfigException
@@ -17,10 +17,14 @@ from modelyard.api.metadata import JsonObject
 from modelyard.clusters.kube.client import ApiError, KubeClient
 from modelyard.clusters.kube.cluster import KubeCluster
 from modelyard.clusters.kube.leadership import LeadershipLostError, Lease, while_leading
+from modelyard.clusters.kube.recorder import Recorder
 from modelyard.clusters.kube.resources import ResourceType, resource_types
 from modelyard.engine.controller import Controller
 from modelyard.kinds import KINDS
 from modelyard.settings import OperatorSettings, from_environment
+from modelyard.telemetry import logs
+from modelyard.telemetry.metrics import Metrics
+from modelyard.telemetry.server import MetricsPortError, served
 
 LEASE = "modelyard"
 GUARD_SECONDS = 5.0
@@ -33,19 +37,18 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Run the operator until it is told to stop; exit code 1, and one line, when it cannot go on."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
         settings = from_environment()
     except ValueError as error:
         sys.exit(f"error: {error}")
+    logs.configure(settings.log_format)
     try:
         asyncio.run(operate(settings))
     except asyncio.CancelledError:
         logger.info("told to stop")
     except Exception as error:
         cause = _first(error)
-        if isinstance(cause, WatchLostError | LeadershipLostError | ApiError | ConfigException):
+        if isinstance(cause, WatchLostError | LeadershipLostError | MetricsPortError | ApiError | ConfigException):
             sys.exit(f"error: {cause}")
         raise
 
@@ -61,35 +64,43 @@ async def operate(settings: OperatorSettings) -> None:
     """Keep all objects reconciled until told to stop by a signal; with a Lease, only while holding it.
 
     Raises, in an ExceptionGroup, WatchLostError and LeadershipLostError; what the API server answers to the first
-    requests; CancelledError where the signal came before the work.
+    requests; MetricsPortError; CancelledError where the signal came before the work.
     """
     this = asyncio.current_task()
     assert this is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         # Until kopf installs its own.
         asyncio.get_running_loop().add_signal_handler(number, this.cancel)
-    async with await KubeClient.from_environment() as client:
+    metrics = Metrics(KINDS)
+    async with await KubeClient.from_environment() as client, served(metrics.registry, settings.metrics_port):
+        logs.silence_retries(lambda: client.away)
+        metrics.show_requests(client.requests)
         if settings.lease_namespace is None:
-            await _work(client, settings)
+            await _work(client, settings, metrics)
         else:
             lease = Lease(client, LEASE, settings.lease_namespace, settings.identity)
-            await while_leading(lease, lambda: _work(client, settings))
+            await while_leading(lease, lambda: _work(client, settings, metrics))
 
 
-async def _work(client: KubeClient, settings: OperatorSettings) -> None:
+async def _work(client: KubeClient, settings: OperatorSettings, metrics: Metrics) -> None:
     """Watch and reconcile."""
     resources = resource_types(KINDS)
-    cluster = KubeCluster(client, resources, settings.namespaces)
+    recorder = Recorder(client, settings.identity)
+    cluster = KubeCluster(client, resources, settings.namespaces, recorder)
     listed = asyncio.Event()
-    controller = Controller(KINDS, cluster, settings.images)
+    controller = Controller(KINDS, cluster, settings.images, metrics)
+    metrics.leader.set(1)
+    metrics.show_events(recorder.results)
+    metrics.show_objects(lambda: cluster.known(*(kind.name for kind in KINDS)))
     watched = sum(resource.selector is not None for resource in resources.values())
     async with asyncio.TaskGroup() as tasks:
         work = [
             tasks.create_task(_work_when(listed, controller)),
             tasks.create_task(cluster.keep_fresh()),
-            tasks.create_task(_guard(watched * max(1, len(settings.namespaces)))),
+            tasks.create_task(recorder.run()),
+            tasks.create_task(_guard(watched * max(1, len(settings.namespaces)), metrics)),
         ]
-        registry = watches(cluster, resources, listed)
+        registry = watches(cluster, resources, listed, metrics.shown)
 
         async def end(**_: object) -> None:
             for task in work:
@@ -111,7 +122,7 @@ class WatchLostError(Exception):
     """A watch ended and did not come back."""
 
 
-async def _guard(least: int) -> None:
+async def _guard(least: int, metrics: Metrics) -> None:
     """Raise WatchLostError when fewer than ``least`` watches are left for a minute.
 
     kopf goes on, and calls itself healthy, after a watch has died (kopf#1145). It names its tasks; this looks for them.
@@ -121,6 +132,7 @@ async def _guard(least: int) -> None:
         await asyncio.sleep(GUARD_SECONDS)
         now = asyncio.get_running_loop().time()
         alive = sum(task.get_name().startswith("watcher for ") for task in asyncio.all_tasks())
+        metrics.watches.set(alive)
         missing_since = None if alive >= least else missing_since or now
         if missing_since is not None and now - missing_since > LOST_SECONDS:
             raise WatchLostError(f"{alive} of {least} watches work; are the CRDs installed, and may the operator list?")
@@ -133,9 +145,9 @@ async def _work_when(listed: asyncio.Event, controller: Controller) -> None:
 
 
 def watches(
-    cluster: KubeCluster, resources: Mapping[str, ResourceType], listed: asyncio.Event
+    cluster: KubeCluster, resources: Mapping[str, ResourceType], listed: asyncio.Event, shown: Callable[[str], None]
 ) -> kopf.OperatorRegistry:
-    """A registry of watches of all kinds, and of those children that carry our labels.
+    """A registry of watches of all kinds, and of those children that carry our labels; ``shown`` is told the kinds.
 
     kopf holds all event handlers back until every indexed kind has been listed. So the index functions fill the cache,
     and the first event sets ``listed``: from then on, what is not in the cache is not there.
@@ -156,6 +168,7 @@ def watches(
             cluster.missed()
         listed.set()
         body: JsonObject = {**event["object"]}  # type: ignore[dict-item]  # JSON from the API server
+        shown(str(body["kind"]))
         if event["type"] == "DELETED":
             cluster.gone(body)
         else:

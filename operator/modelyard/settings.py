@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modelyard.api.settings import Settings
+from modelyard.telemetry.logs import LogFormat
+
+MAX_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -22,23 +25,42 @@ class OperatorSettings:
     """MODELYARD_IDENTITY, the pod's name: who holds the Lease."""
     probe_port: int
     """MODELYARD_PROBE_PORT: liveness at /healthz."""
+    metrics_port: int
+    """MODELYARD_METRICS_PORT: Prometheus metrics at /metrics."""
+    log_format: LogFormat
+    """MODELYARD_LOG_FORMAT: text or json."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> OperatorSettings:
     """The settings. Raises ValueError naming the variable that is wrong."""
     default = Settings()
     names = environment.get("MODELYARD_NAMESPACES", "").split(",")
-    port = environment.get("MODELYARD_PROBE_PORT", "8081")
-    if not port.isdecimal():
-        raise ValueError(f"MODELYARD_PROBE_PORT: {port!r} is not a port; write a number")
     return OperatorSettings(
         images=Settings(
             trainer_image=environment.get("MODELYARD_TRAINER_IMAGE", default.trainer_image),
             compressor_image=environment.get("MODELYARD_COMPRESSOR_IMAGE", default.compressor_image),
             server_image=environment.get("MODELYARD_SERVER_IMAGE", default.server_image),
+            file_uris=False,
         ),
         namespaces=tuple(name.strip() for name in names if name.strip()),
         lease_namespace=environment.get("MODELYARD_LEASE_NAMESPACE") or None,
         identity=environment.get("MODELYARD_IDENTITY") or f"{socket.gethostname()}-{os.getpid()}",
-        probe_port=int(port),
+        probe_port=_port(environment, "MODELYARD_PROBE_PORT", 8081),
+        metrics_port=_port(environment, "MODELYARD_METRICS_PORT", 8080),
+        log_format=_log_format(environment.get("MODELYARD_LOG_FORMAT", "text")),
     )
+
+
+def _port(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= MAX_PORT):
+        raise ValueError(f"{name}: {text!r} is not a port; write a number from 1 to {MAX_PORT}")
+    return int(text)
+
+
+def _log_format(text: str) -> LogFormat:
+    match text:
+        case "text" | "json":
+            return text
+        case _:
+            raise ValueError(f"MODELYARD_LOG_FORMAT: {text!r} is no format; write text or json")

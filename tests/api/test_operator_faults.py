@@ -41,10 +41,12 @@ def test_a_second_operator_takes_over_within_twenty_seconds(cluster: Cluster, st
     until(lambda: leads(cluster, "first"), "the first leads")
     second = start("second")
     until(lambda: "second: waits for first" in second.log(), "the second waits")
+    assert (first.metrics()["modelyard_leader"], second.metrics()["modelyard_leader"]) == (1, 0)
     first.stop(signal.SIGKILL)
     killed = time.monotonic()
     training(cluster)
     until(lambda: len(cluster.pods("digits-train-1")) == 2, "the second works", seconds=20)
+    assert second.metrics()["modelyard_leader"] == 1
     assert (leads(cluster, "second"), time.monotonic() - killed < 20) == (True, True)
 
 
@@ -93,6 +95,7 @@ def test_an_api_server_that_is_away_for_ninety_seconds_is_caught_up_with(
     training(cluster)
     two_pods(cluster, "digits-train-1")
     before = cluster.children()
+    said = len(operator.log())
     api_server.stop_api_server()
     time.sleep(90)  # the outage itself: kopf's own patience ends after 54 s
     api_server.start_api_server()
@@ -102,3 +105,12 @@ def test_an_api_server_that_is_away_for_ninety_seconds_is_caught_up_with(
     del before["services/digits-train"], after["services/digits-train"]
     assert after == before
     assert operator.running()
+    of_outage = [
+        line.split(maxsplit=3)[3]
+        for line in operator.log()[said:].splitlines()
+        if " WARNING " in line or " ERROR " in line
+    ]
+    assert [line.partition(":")[0].partition(",")[0] for line in of_outage] == [
+        "the API server is away",
+        "the API server is back",
+    ]

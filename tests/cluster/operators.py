@@ -25,6 +25,7 @@ PREFIXES = {
     "deployments": "/apis/apps/v1/namespaces",
     "horizontalpodautoscalers": "/apis/autoscaling/v2/namespaces",
     "leases": "/apis/coordination.k8s.io/v1/namespaces",
+    "events": "/apis/events.k8s.io/v1/namespaces",
 }
 PUBLISHED = {"uri": "pvc://models/digits/sha256-000000000000", "digest": f"sha256:{64 * '1'}", "sizeBytes": 7}
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -78,6 +79,29 @@ class Cluster:
         pods: list[Object] = answer.raise_for_status().json()["items"]
         return pods
 
+    def run(self, pod: Object) -> None:
+        """Say what a kubelet would say of a pod that runs and is ready."""
+        container = pod["spec"]["containers"][0]
+        started = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        said = {"name": container["name"], "image": container["image"], "imageID": "", "restartCount": 0}
+        status = {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{**said, "ready": True, "state": started}],
+        }
+        self.patch("pods", f"{pod['metadata']['name']}/status", {"status": status})
+
+    def history(self, kind: str, name: str) -> list[tuple[str, str, str]]:
+        """Type, reason and note of the object's Events, the oldest first."""
+        answer = self.client.get(self.path("events"))
+        events: list[Object] = answer.raise_for_status().json()["items"]
+        events.sort(key=lambda event: str(event["eventTime"]))
+        return [
+            (event["type"], event["reason"], event["note"])
+            for event in events
+            if (event["regarding"]["kind"], event["regarding"]["name"]) == (kind, name)
+        ]
+
     def end(self, pod: Object, phase: str, message: Object | None = None) -> None:
         """Say what a kubelet would say of a pod that ended."""
         code = 0 if phase == "Succeeded" else 1
@@ -115,12 +139,13 @@ class Operator:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            port, self._metrics_port = one.getsockname()[1], other.getsockname()[1]
+        ports = {"MODELYARD_PROBE_PORT": str(port), "MODELYARD_METRICS_PORT": str(self._metrics_port)}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "modelyard.app"],
-                env={**self._environment, "MODELYARD_PROBE_PORT": str(port)},
+                env={**self._environment, **ports},
                 stdout=log,
                 stderr=log,
             )
@@ -129,6 +154,15 @@ class Operator:
         """Send the signal, which an ended process never gets; returns the exit code."""
         self.process.send_signal(number)
         return self.process.wait(30)
+
+    def metrics(self) -> dict[str, float]:
+        """What it counts, by name and labels; nothing while it does not serve them."""
+        try:
+            text = httpx.get(f"http://127.0.0.1:{self._metrics_port}/metrics").raise_for_status().text
+        except httpx.TransportError:
+            return {}
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
 
     def running(self) -> bool:
         return self.process.poll() is None

@@ -2,17 +2,27 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from modelyard.api.base import Model, Observed
 from modelyard.api.conditions import Condition
 from modelyard.api.metadata import ObjectMeta
+from modelyard.api.settings import Settings
 from modelyard.contract.digest import DIGEST_PATTERN
 from modelyard.storage.errors import StorageError
 from modelyard.storage.uri import URI_PATTERN, parse
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-Uri = Annotated[str, Field(max_length=1024, pattern=URI_PATTERN)]
+
+
+def _reachable(uri: str, info: ValidationInfo) -> str:
+    if uri.startswith("file://") and isinstance(info.context, Settings) and not info.context.file_uris:
+        raise ValueError("file:// names a folder of one machine, which pods of a cluster do not share; write pvc://")
+    return uri
+
+
+Uri = Annotated[str, Field(max_length=1024, pattern=URI_PATTERN), AfterValidator(_reachable)]
+"""Validated with Settings as the context, it is refused where that cluster cannot reach it."""
 DigestString = Annotated[str, Field(max_length=71, pattern=DIGEST_PATTERN)]
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """The images that pods run when the resource names none."""
+    """The images that pods run when the resource names none, and what the cluster can do."""
 
     trainer_image: str = "modelyard/trainer"
     compressor_image: str = "modelyard/compressor"
     server_image: str = "modelyard/server"
+    file_uris: bool = True
+    """Whether ``file://`` names the same place for all pods: where they all run on one machine, and as its user."""

@@ -5,10 +5,15 @@ from typing import Protocol
 
 from modelyard.api.children import Children
 from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerReference
+from modelyard.engine.events import Event
 
 
 class ClusterError(Exception):
     """The cluster did not do what it was asked for now; asking again later is right. The message is for a log."""
+
+
+class Unreachable(ClusterError):  # noqa: N818  said once by the cluster, not at each request
+    """The cluster does not answer at all."""
 
 
 class Conflict(Exception):  # noqa: N818  told to the user in a condition
@@ -35,6 +40,12 @@ class Cluster(Protocol):
 
     async def write_status(self, key: ObjectKey, status: JsonObject) -> None:
         """Replace the status of the object. No error if it is gone."""
+
+    def record(self, about: KubeObject, event: Event) -> None:
+        """Add a line to the object's history, where the cluster keeps one. Returns at once, and raises nothing.
+
+        ``about`` is the object as it was when the change was decided: the same line about the same version is one line.
+        """
 
     def changes(self) -> AsyncIterator[JsonObject]:
         """Each object that was created, changed or deleted, in its newest known form."""

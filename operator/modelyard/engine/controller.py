@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import monotonic
 
 from pydantic import ValidationError
 
@@ -13,10 +14,11 @@ from modelyard.api.labels import KIND_LABEL, NAME_LABEL
 from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey
 from modelyard.api.resource import Resource
 from modelyard.api.settings import Settings
-from modelyard.engine.cluster import Cluster, ClusterError, Conflict
+from modelyard.engine.cluster import Cluster, ClusterError, Conflict, Unreachable
 from modelyard.engine.kind import Kind
+from modelyard.engine.observer import Observer, Result, Unobserved
 from modelyard.engine.queue import WorkQueue
-from modelyard.engine.reconcile import Reconciler
+from modelyard.engine.reconcile import Reconciler, Refused
 
 RESYNC_SECONDS = 600.0
 logger = logging.getLogger(__name__)
@@ -25,11 +27,16 @@ logger = logging.getLogger(__name__)
 class Controller:
     """Keeps all objects of the kinds reconciled until it is cancelled."""
 
-    def __init__(self, kinds: Sequence[Kind[Resource]], cluster: Cluster, settings: Settings) -> None:
+    def __init__(
+        self, kinds: Sequence[Kind[Resource]], cluster: Cluster, settings: Settings, observer: Observer | None = None
+    ) -> None:
+        self._observer: Observer = observer or Unobserved()
         self._cluster = cluster
         self._reconcilers = {kind.name: Reconciler(kind, cluster, settings) for kind in kinds}
         self._random = random.Random()  # noqa: S311  jitter
-        self._queue: WorkQueue[ObjectKey] = WorkQueue(random_source=self._random)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(
+            random_source=self._random, queued=self._observer.queued, taken=self._observer.taken
+        )
         self._listed = asyncio.Event()
         self._referrers: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
 
@@ -69,20 +76,37 @@ class Controller:
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
+            began = monotonic()
             try:
-                revisit = await self._reconcile(key)
-            except (ClusterError, Conflict) as error:
-                delay = self._queue.retry(key)
-                logger.warning("%s: %s; again in %.1f s", key, error, delay)
-            except Exception:
-                delay = self._queue.retry(key)
-                logger.exception("%s: failed, again in %.1f s", key, delay)
-            else:
-                self._queue.forget(key)
-                if revisit is not None:
-                    self._queue.add_after(key, revisit)
+                result = await self._visit(key)
             finally:
                 self._queue.done(key)
+            self._observer.visited(key, result, monotonic() - began)
+
+    async def _visit(self, key: ObjectKey) -> Result:
+        """Reconcile, and see to it that the key comes again when that is due."""
+        try:
+            revisit = await self._reconcile(key)
+        except Refused:
+            self._queue.forget(key)
+            return "refused"
+        except (ClusterError, Conflict) as error:
+            delay = self._retry(key)
+            level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING
+            logger.log(level, "%s: %s; again in %.1f s", key, error, delay)
+            return "conflict" if isinstance(error, Conflict) else "unavailable"
+        except Exception:
+            delay = self._retry(key)
+            logger.exception("%s: failed, again in %.1f s", key, delay)
+            return "error"
+        self._queue.forget(key)
+        if revisit is not None:
+            self._queue.add_after(key, revisit)
+        return "success"
+
+    def _retry(self, key: ObjectKey) -> float:
+        self._observer.retried(key)
+        return self._queue.retry(key)
 
     async def _reconcile(self, key: ObjectKey) -> float | None:
         reconciler = self._reconcilers[key.kind]

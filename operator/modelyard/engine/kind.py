@@ -64,4 +64,6 @@ class Kind(Generic[R]):
     """What each condition of the kind's own means when it is True."""
     states: Mapping[str, str]
     """What each state of the kind's own means."""
+    alarms: frozenset[str]
+    """The states, and the conditions when False, of which somebody should hear: Warnings in the object's history."""
     scale: ScalePaths | None = None

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import math
 import random
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -17,8 +17,21 @@ class WorkQueue(Generic[Key]):
     Not thread-safe; for one event loop. Follows client-go's workqueue.
     """
 
-    def __init__(self, *, base_delay: float = 0.1, max_delay: float = 60.0, random_source: random.Random) -> None:
-        """``base_delay`` and ``max_delay`` in seconds bound the backoff of ``retry``."""
+    def __init__(
+        self,
+        *,
+        base_delay: float = 0.1,
+        max_delay: float = 60.0,
+        random_source: random.Random,
+        queued: Callable[[Key], None] = lambda _: None,
+        taken: Callable[[Key], None] = lambda _: None,
+    ) -> None:
+        """``base_delay`` and ``max_delay`` in seconds bound the backoff of ``retry``.
+
+        ``queued`` and ``taken`` are told each key that begins to wait for a worker, and that a worker gets.
+        """
+        self._queued = queued
+        self._taken = taken
         self._ready: dict[Key, None] = {}
         self._working: set[Key] = set()
         self._again: set[Key] = set()
@@ -41,6 +54,8 @@ class WorkQueue(Generic[Key]):
         if key in self._working:
             self._again.add(key)
         else:
+            if key not in self._ready:
+                self._queued(key)
             self._ready[key] = None
             self._idle.clear()
             self._wake.set()
@@ -79,6 +94,7 @@ class WorkQueue(Generic[Key]):
                 key = next(iter(self._ready))
                 del self._ready[key]
                 self._working.add(key)
+                self._taken(key)
                 return key
             self._wake.clear()
             with suppress(TimeoutError):

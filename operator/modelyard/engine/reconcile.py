@@ -13,6 +13,7 @@ from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerRefer
 from modelyard.api.resource import Resource, Status, settled
 from modelyard.api.settings import Settings
 from modelyard.engine.cluster import Cluster, Conflict
+from modelyard.engine.events import events_of
 from modelyard.engine.kind import Kind
 from modelyard.engine.validation import problems
 
@@ -20,6 +21,10 @@ R = TypeVar("R", bound=Resource)
 MISSING_SECONDS = 10.0
 """So often is looked for what a resource refers to: not every cluster watches all that may be referred to."""
 logger = logging.getLogger(__name__)
+
+
+class Refused(Exception):  # noqa: N818  told to the user in a condition
+    """The object cannot be worked on as it is written; only a new spec changes that."""
 
 
 class Reconciler(Generic[R]):
@@ -33,16 +38,17 @@ class Reconciler(Generic[R]):
     async def reconcile(self, key: ObjectKey, now: datetime) -> float | None:
         """Apply the desired children, delete the surplus, write the status; return seconds until the next visit.
 
-        None means: only when something changes. Raises what the cluster raises; calling again is then right.
+        None means: only when something changes. Raises what the cluster raises; calling again is then right. Raises
+        Refused, with the reason in the status.
         """
         body = await self._cluster.get(key)
         if body is None or _deleted(body):
             return None
         try:
-            resource = self.kind.model.model_validate(body)
+            resource = self.kind.model.model_validate(body, context=self._settings)
         except ValidationError as error:
             await self._refuse(key, body, error, now)
-            return None
+            raise Refused(str(key)) from error
         owner = owner_of(resource)
         references = self.kind.references(resource)
         sources = {
@@ -77,6 +83,12 @@ class Reconciler(Generic[R]):
         if status.state != resource.status.state:
             logger.info("%s: %s %s", resource.key, status.state, status.message)
         await self._cluster.write_status(resource.key, status.model_dump(mode="json", exclude_none=True))
+        about = KubeObject(api_version=resource.api_version, kind=resource.kind, metadata=resource.metadata)
+        self._record(about, resource.status, status)
+
+    def _record(self, about: KubeObject, before: Status, after: Status) -> None:
+        for event in events_of(before, after, self.kind.alarms):
+            self._cluster.record(about, event)
 
     async def _refuse(self, key: ObjectKey, body: JsonObject, error: ValidationError, now: datetime) -> None:
         metadata = body.get("metadata")
@@ -91,6 +103,7 @@ class Reconciler(Generic[R]):
         if status != previous:
             logger.warning("%s: refused: %s", key, status.message)
             await self._cluster.write_status(key, {**before, **status.model_dump(mode="json", exclude_none=True)})
+            self._record(KubeObject.model_validate(body), previous, status)
 
 
 def refused(previous: Status, found: Sequence[str], generation: int, now: datetime) -> Status:

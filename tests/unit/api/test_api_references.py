@@ -2,6 +2,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from modelyard.api.references import Publisher, PublisherStatus, Uri, claims_of
+from modelyard.api.settings import Settings
 
 
 def test_each_claim_is_named_once_in_order() -> None:
@@ -19,3 +20,22 @@ def test_a_uri_that_no_pod_could_open_is_refused_with_the_object(text: str) -> N
 def test_a_publisher_may_have_no_status_yet(status: dict[str, object]) -> None:
     body = {"apiVersion": "v1", "kind": "TrainingJob", "metadata": {"name": "a"}, **status}
     assert Publisher.model_validate(body).status == PublisherStatus()
+
+
+@pytest.mark.parametrize(
+    ("uri", "context", "fits"),
+    [
+        ("file:///srv/models", Settings(file_uris=False), False),
+        ("pvc://models", Settings(file_uris=False), True),
+        ("file:///srv/models", Settings(), True),
+        ("file:///srv/models", None, True),
+    ],
+)
+def test_a_file_of_one_machine_is_refused_where_pods_run_on_many(
+    uri: str, context: Settings | None, *, fits: bool
+) -> None:
+    try:
+        found = TypeAdapter(Uri).validate_python(uri, context=context) == uri
+    except ValidationError as error:
+        found = "write pvc://" not in str(error)
+    assert found == fits

@@ -8,7 +8,8 @@ from modelyard.api.children import Children
 from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerReference
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import CHILD_TYPES
-from modelyard.engine.cluster import Conflict
+from modelyard.engine.cluster import ClusterError, Conflict
+from modelyard.engine.events import Event
 
 _TYPES = {kind.__name__: kind for kind in CHILD_TYPES}
 
@@ -20,8 +21,10 @@ class FakeCluster:
         self.objects: dict[ObjectKey, JsonObject] = {}
         self.writes: list[str] = []
         """One line a write of the engine that changed something: what was done, and to which object."""
+        self.history: list[Event] = []
         self._watchers: list[asyncio.Queue[JsonObject]] = []
         self._uids = 0
+        self.refuses_status = False
 
     def put(self, body: JsonObject) -> ObjectKey:
         """Store what a user or another controller wrote; a new object gets a uid, a changed spec a generation."""
@@ -74,8 +77,14 @@ class FakeCluster:
         self.remove(key)
 
     async def write_status(self, key: ObjectKey, status: JsonObject) -> None:
+        if self.refuses_status:
+            raise ClusterError("no")
         self.writes.append(f"status {key}")
         self._store(key, {**self.objects[key], "status": status})
+
+    def record(self, about: KubeObject, event: Event) -> None:
+        self.history.append(event)
+        self.writes.append(f"event {about.key} {event.reason}")
 
     async def changes(self) -> AsyncIterator[JsonObject]:
         queue: asyncio.Queue[JsonObject] = asyncio.Queue()

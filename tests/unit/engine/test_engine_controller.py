@@ -8,18 +8,19 @@ import pytest
 
 from fake_cluster import FakeCluster
 from lapse import run
-from modelyard.api.metadata import ObjectKey
+from modelyard.api.metadata import JsonObject, ObjectKey
 from modelyard.api.resource import Resource
 from modelyard.api.settings import Settings
 from modelyard.engine.controller import Controller
 from modelyard.engine.kind import Kind
+from modelyard.engine.observer import Observer, Result
 from toy_kind import KIND, config_map, toy
 
 
 @asynccontextmanager
-async def controlled(cluster: FakeCluster) -> AsyncIterator[Controller]:
+async def controlled(cluster: FakeCluster, observer: Observer | None = None) -> AsyncIterator[Controller]:
     """A running controller that has visited all that was there at its start."""
-    controller = Controller([cast("Kind[Resource]", KIND)], cluster, Settings())
+    controller = Controller([cast("Kind[Resource]", KIND)], cluster, Settings(), observer)
     task = asyncio.create_task(controller.run())
     await controller.first_pass()
     try:
@@ -157,3 +158,43 @@ def test_a_visit_of_all_sees_what_no_event_has_told_yet() -> None:
             return text_of(cluster, "a-0")
 
     assert run(scenario()) == "changed"
+
+
+class Heard:
+    """An Observer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def queued(self, key: ObjectKey, /) -> None:
+        self.told.append(f"queued {key.name}")
+
+    def taken(self, key: ObjectKey, /) -> None:
+        self.told.append(f"taken {key.name}")
+
+    def visited(self, key: ObjectKey, result: Result, seconds: float, /) -> None:
+        self.told.append(f"visited {key.name} {result}")
+
+    def retried(self, key: ObjectKey, /) -> None:
+        self.told.append(f"retried {key.name}")
+
+
+def test_an_observer_is_told_how_each_visit_ended(caplog: pytest.LogCaptureFixture) -> None:
+    def visits(spec: str, *others: JsonObject, refuses_status: bool = False) -> list[str]:
+        async def scenario() -> list[str]:
+            cluster, heard = FakeCluster(), Heard()
+            cluster.refuses_status = refuses_status
+            for body in (toy("a", spec), *others):
+                cluster.put(body)
+            async with controlled(cluster, heard):
+                return heard.told[:4]
+
+        return run(scenario())
+
+    queued = ["queued a", "taken a"]
+    with caplog.at_level(logging.CRITICAL, "modelyard"):
+        assert visits("{copies: 0}")[:3] == [*queued, "visited a success"]
+        assert visits("{copies: 12}")[:3] == [*queued, "visited a refused"]
+        assert visits("{text: broken}") == [*queued, "retried a", "visited a error"]
+        assert visits("{}", config_map("a-0", "of a user")) == [*queued, "retried a", "visited a conflict"]
+        assert visits("{copies: 0}", refuses_status=True) == [*queued, "retried a", "visited a unavailable"]

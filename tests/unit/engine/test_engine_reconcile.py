@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -7,8 +8,9 @@ import pytest
 from fake_cluster import FakeCluster
 from modelyard.api.metadata import JsonObject, ObjectKey
 from modelyard.api.settings import Settings
-from modelyard.engine.cluster import Cluster, Conflict
-from modelyard.engine.reconcile import Reconciler
+from modelyard.engine.cluster import Cluster, ClusterError, Conflict
+from modelyard.engine.events import Event
+from modelyard.engine.reconcile import Reconciler, Refused
 from toy_kind import KIND, NOW, config_map, toy
 
 TOY = ObjectKey("Toy", "default", "a")
@@ -21,7 +23,9 @@ class Visited:
     cluster: FakeCluster = field(default_factory=FakeCluster)
 
     def visit(self, now: datetime = NOW) -> float | None:
-        return asyncio.run(Reconciler(KIND, self.cluster, Settings()).reconcile(TOY, now))
+        with suppress(Refused):
+            return asyncio.run(Reconciler(KIND, self.cluster, Settings()).reconcile(TOY, now))
+        return None
 
     def put(self, spec: str) -> None:
         self.cluster.put(toy("a", spec))
@@ -58,6 +62,7 @@ def test_a_visit_makes_the_children_and_then_writes_the_status(visited: Visited)
         "apply ConfigMap default/a-0",
         "apply ConfigMap default/a-1",
         "status Toy default/a",
+        "event Toy default/a Ready",
     ]
     assert visited.status == {
         "observedGeneration": 1,
@@ -122,7 +127,7 @@ def test_a_refused_spec_touches_nothing_but_the_status(visited: Visited) -> None
     visited.put("{copies: 12, colour: red}")
     visited.written()
     assert visited.visit() is None
-    assert visited.written() == ["status Toy default/a"]
+    assert visited.written() == ["status Toy default/a", "event Toy default/a InvalidSpec"]
     message = (
         "spec.copies: input should be less than or equal to 9 (got 12); "
         "spec.colour: unknown field; remove it or correct its spelling"
@@ -184,6 +189,18 @@ def test_a_name_that_somebody_else_took_stalls_the_object() -> None:
         "ConfigMap default/a-0 exists and belongs to another object",
     )
     assert found.cluster.body(found.child(0), "data") == {"text": "of a user"}
+
+
+def test_a_status_that_was_not_written_has_no_event() -> None:
+    found = Visited()
+    found.put("{text: hello}")
+    found.cluster.refuses_status = True
+    with pytest.raises(ClusterError):
+        found.visit()
+    assert found.cluster.history == []
+    found.cluster.refuses_status = False
+    found.visit()
+    assert found.cluster.history == [Event("Normal", "Ready", "all there")]
 
 
 def test_a_visit_says_when_the_next_one_is_due() -> None:

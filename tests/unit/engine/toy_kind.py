@@ -76,6 +76,7 @@ KIND: Kind[Toy] = Kind(
     columns=(),
     conditions={},
     states={},
+    alarms=frozenset(),
 )
 
 

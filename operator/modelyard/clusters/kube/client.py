@@ -1,7 +1,10 @@
 """Requests to a Kubernetes API: JSON in, JSON out, errors with the server's own words."""
 
 import json
+import logging
+from collections import Counter
 from collections.abc import Mapping
+from time import monotonic
 from typing import Self
 
 import aiohttp
@@ -9,13 +12,17 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
 from modelyard.api.metadata import JsonObject
-from modelyard.engine.cluster import ClusterError
+from modelyard.engine.cluster import ClusterError, Unreachable
 
 APPLY = "application/apply-patch+yaml"
 """Server-side apply; JSON is YAML."""
 REQUEST_SECONDS = 30.0
 NOT_FOUND = 404
 CONFLICT = 409
+TOO_MANY_REQUESTS = 429
+SERVER_ERROR = 500
+UNAVAILABLE = 503
+logger = logging.getLogger(__name__)
 
 
 class ApiError(ClusterError):
@@ -26,14 +33,29 @@ class ApiError(ClusterError):
         self.status = status
         self.reason = reason
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may succeed later: no answer, or a server in trouble."""
+        return self.status in (0, TOO_MANY_REQUESTS) or self.status >= SERVER_ERROR
+
+
+class NoAnswerError(ApiError, Unreachable):
+    """The API server did not answer, or only that it cannot yet. The client logs when that begins and ends."""
+
 
 class KubeClient:
     """One connection pool. Use as an asynchronous context manager."""
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
-        self.requests: dict[int, int] = {}
-        """Requests so far by status."""
+        self.requests: Counter[tuple[str, int]] = Counter()
+        """Requests so far by method and status, 0 where there was no answer."""
+        self._away_since: float | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether the last request got no answer that says something."""
+        return self._away_since is not None
 
     @classmethod
     async def from_environment(cls) -> Self:
@@ -73,19 +95,32 @@ class KubeClient:
             response = await self._api.call_api(*parameters, _request_timeout=REQUEST_SECONDS)
             text = await response.read()
         except (TimeoutError, ApiException, aiohttp.ClientError, OSError) as error:
-            self._count(0)
-            raise ApiError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
-        self._count(response.status)
+            self.requests[method, 0] += 1
+            missing = NoAnswerError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}")
+            self._unanswered(missing)
+            raise missing from error
+        self.requests[method, response.status] += 1
         answer = _json(text)
+        reason = str(answer.get("reason") or response.reason)
+        message = str(answer.get("message") or f"{method} {path}: {response.status}")
+        if response.status == UNAVAILABLE:
+            missing = NoAnswerError(response.status, reason, message)
+            self._unanswered(missing)
+            raise missing
+        self._answered()
         if response.status >= 400:
-            reason, message = answer.get("reason"), answer.get("message")
-            raise ApiError(
-                response.status, str(reason or response.reason), str(message or f"{method} {path}: {response.status}")
-            )
+            raise ApiError(response.status, reason, message)
         return answer
 
-    def _count(self, status: int) -> None:
-        self.requests[status] = self.requests.get(status, 0) + 1
+    def _unanswered(self, error: NoAnswerError) -> None:
+        if self._away_since is None:
+            self._away_since = monotonic()
+            logger.warning("the API server is away: %s", error)
+
+    def _answered(self) -> None:
+        if self._away_since is not None:
+            logger.warning("the API server is back, after %.0f s", monotonic() - self._away_since)
+            self._away_since = None
 
 
 def _json(text: bytes) -> JsonObject:

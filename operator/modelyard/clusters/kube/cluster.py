@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -12,12 +12,14 @@ from modelyard.api.metadata import API_VERSION, JsonObject, KubeObject, ObjectKe
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import CHILD_TYPES
 from modelyard.clusters.kube.cache import Cache
-from modelyard.clusters.kube.client import APPLY, NOT_FOUND, ApiError, KubeClient
+from modelyard.clusters.kube.client import APPLY, NOT_FOUND, ApiError, KubeClient, NoAnswerError
 from modelyard.clusters.kube.drift import APPLIED_ANNOTATION, holds, stamped
 from modelyard.clusters.kube.handover import HANDOVER_MANAGER, handover
 from modelyard.clusters.kube.listing import list_all
+from modelyard.clusters.kube.recorder import Recorder
 from modelyard.clusters.kube.resources import ResourceType
 from modelyard.engine.cluster import Conflict
+from modelyard.engine.events import Event
 
 FIELD_MANAGER = "modelyard"
 IMMUTABLE = frozenset({"Job"})
@@ -33,9 +35,14 @@ class KubeCluster:
     """Fed by ``seen`` and ``gone``, which the watches call, and by ``refresh``. For one event loop."""
 
     def __init__(
-        self, client: KubeClient, resources: Mapping[str, ResourceType], namespaces: Sequence[str] = ()
+        self,
+        client: KubeClient,
+        resources: Mapping[str, ResourceType],
+        namespaces: Sequence[str] = (),
+        recorder: Recorder | None = None,
     ) -> None:
-        """``namespaces`` are those that are watched; none: all of them."""
+        """``namespaces`` are those that are watched; none: all of them. Without ``recorder``, no Events."""
+        self._recorder = recorder
         self._client = client
         self._resources = resources
         self._namespaces = tuple(namespaces) or ("",)
@@ -97,7 +104,8 @@ class KubeCluster:
                 else:
                     await self._client.request("GET", "/version")
             except ApiError as error:
-                logger.warning("the API server is away, looking again in %.0f s: %s", RETRY_SECONDS, error)
+                if not isinstance(error, NoAnswerError):
+                    logger.warning("the API server refuses, looking again in %.0f s: %s", RETRY_SECONDS, error)
                 was_away = True
                 self._stale.set()
                 await asyncio.sleep(RETRY_SECONDS)
@@ -111,7 +119,8 @@ class KubeCluster:
         try:
             await self.refresh()
         except ApiError as error:
-            logger.warning("the API server does not list its objects, trying again soon: %s", error)
+            if not isinstance(error, NoAnswerError):
+                logger.warning("the API server does not list its objects, trying again soon: %s", error)
             self._stale.set()
         return self._cache.keys(*kinds)
 
@@ -148,7 +157,7 @@ class KubeCluster:
             body=manifest,
             content_type=APPLY,
         )
-        logger.info("%s: applied %s", owner.name, child.key)
+        logger.info("%s %s/%s: applied %s", owner.kind, child.metadata.namespace, owner.name, child.key)
         self.seen(answer)
 
     async def delete(self, key: ObjectKey) -> None:
@@ -182,6 +191,15 @@ class KubeCluster:
                 raise
             return
         self.seen(answer)
+
+    def record(self, about: KubeObject, event: Event) -> None:
+        """Have an Event written, if there is a recorder, and when it comes to it."""
+        if self._recorder is not None:
+            self._recorder.record(about, event)
+
+    def known(self, *kinds: str) -> Iterator[JsonObject]:
+        """The objects of these watched kinds, as they are known now."""
+        return (body for key in self._cache.keys(*kinds) if (body := self._cache.get(key)) is not None)
 
     async def changes(self) -> AsyncIterator[JsonObject]:
         """Each object that a watch shows changed, from now on."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from modelyard.api.metadata import JsonObject
-from modelyard.clusters.kube.client import CONFLICT, NOT_FOUND, ApiError, KubeClient
+from modelyard.clusters.kube.client import CONFLICT, NOT_FOUND, ApiError, KubeClient, NoAnswerError
 
 LEASE_SECONDS = 15.0
 """A holder that is silent for so long is followed. Clocks are not compared: each operator measures by its own."""
@@ -65,9 +65,10 @@ class Lease:
                     logger.info("%s: waits for %s", self._identity, self._seen.get("holderIdentity"))
                 waits = True
             except ApiError as error:
-                if not _passing(error):
+                if not (error.passing or error.status == CONFLICT):
                     raise
-                logger.warning("%s: no lease yet: %s", self._identity, error)
+                level = logging.DEBUG if isinstance(error, NoAnswerError) else logging.WARNING
+                logger.log(level, "%s: no lease yet: %s", self._identity, error)
             left = self._seen_at + LEASE_SECONDS - _clock()
             await asyncio.sleep(min(RETRY_SECONDS, left) if left > 0 else RETRY_SECONDS)
 
@@ -141,11 +142,6 @@ def claimed(spec: JsonObject, identity: str, now: datetime) -> JsonObject:
     before = spec.get("leaseTransitions")
     transitions = before + 1 if isinstance(before, int) else 0
     return {**renewed, "holderIdentity": identity, "acquireTime": stamp, "leaseTransitions": transitions}
-
-
-def _passing(error: ApiError) -> bool:
-    """Whether the same request may succeed later: no answer, a server in trouble, somebody else was faster."""
-    return error.status in (0, CONFLICT, 429) or error.status >= 500
 
 
 def _spec(lease: JsonObject) -> JsonObject:

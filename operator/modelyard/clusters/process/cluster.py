@@ -18,6 +18,7 @@ from modelyard.clusters.process.node import Node
 from modelyard.clusters.process.services import LocalServices
 from modelyard.clusters.process.store import ObjectStore
 from modelyard.engine.cluster import Conflict
+from modelyard.engine.events import Event
 
 TICK_SECONDS = 0.1
 STOP_SECONDS = 3.0
@@ -143,6 +144,9 @@ class ProcessCluster:
         body = self.store.get(key)
         if body is not None:
             self.store.put(key, {**body, "status": status})
+
+    def record(self, about: KubeObject, event: Event) -> None:
+        """No history is kept: the commands show each change as it happens, and ``logs`` what pods said."""
 
     async def changes(self) -> AsyncIterator[JsonObject]:
         """Each object that changed, from now on."""

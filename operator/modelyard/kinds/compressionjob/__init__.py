@@ -44,4 +44,5 @@ KIND = Kind(
         "Rejected": "A gate said no.",
         "Failed": "It ended without a result.",
     },
+    alarms=frozenset({"Pending", "GatesPassed", "Rejected", "Failed"}),
 )

@@ -44,5 +44,6 @@ KIND = Kind(
         "ScaledToZero": "Nothing serves, as asked for.",
         "Failed": "Pods fail and too few are ready.",
     },
+    alarms=frozenset({"ArtifactVerified", "RolloutHealthy", "Failed"}),
     scale=ScalePaths(".spec.replicas", ".status.replicas", ".status.selector"),
 )

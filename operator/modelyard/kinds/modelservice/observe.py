@@ -229,7 +229,9 @@ def _conditions(
     elif status.candidate is not None and (waits := _blocked(status.candidate, children)) is not None:
         yield false(ROLLOUT_HEALTHY, waits.reason, waits.message)
     else:
-        yield true(ROLLOUT_HEALTHY, "Progressing" if status.candidate else "AtRest")
+        at = status.candidate or stable
+        text_of_it = f"revision {at.revision} of {at.digest}" if at is not None else ""
+        yield true(ROLLOUT_HEALTHY, "Progressing" if status.candidate else "AtRest", text_of_it)
     ready = state == "Ready"
     why = blocked.reason if state == "Pending" and blocked is not None else state
     yield true(conditions.READY, "Serving", text) if ready else false(conditions.READY, why, text)

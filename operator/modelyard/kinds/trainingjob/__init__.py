@@ -44,4 +44,5 @@ KIND = Kind(
         "Complete": "It published its artefact.",
         "Failed": "It ended without one that may be taken.",
     },
+    alarms=frozenset({"Pending", "Scheduled", "Restarting", "GatePassed", "Failed"}),
 )

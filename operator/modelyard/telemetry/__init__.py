@@ -1,0 +1,1 @@
+"""How an operator shows what it does: metrics and logs."""
