@@ -208,3 +208,5 @@ class PersistentVolumeClaim(KubeObject):
 ChildType = type[Job] | type[Deployment] | type[Service] | type[ConfigMap]
 CHILD_TYPES: tuple[ChildType, ...] = (Job, Deployment, Service, ConfigMap)
 """The object types that a kind may be made of. Each cluster implements them."""
+REFERRED_TYPES = (ConfigMap, PersistentVolumeClaim)
+"""The object types, besides our own kinds, that a spec may refer to. They are read at each use."""
