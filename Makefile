@@ -40,7 +40,7 @@ test-local: $(STAMP)
 check: $(STAMP)  ## what CI checks besides the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy operator images tests docs/examples
+	$(BIN)/mypy operator images tests docs/examples charts/modelyard/files
 	$(BIN)/lint-imports
 	$(BIN)/modelyard generate --check
 

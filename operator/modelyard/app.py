@@ -8,9 +8,11 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import kopf
+from aiohttp import web
 from kubernetes.aio.config import ConfigException
 
 from modelyard.api.metadata import JsonObject
@@ -68,12 +70,30 @@ async def operate(settings: OperatorSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # Until kopf installs its own.
         asyncio.get_running_loop().add_signal_handler(number, this.cancel)
-    async with await KubeClient.from_environment() as client:
+    async with answering(settings.probe_port), await KubeClient.from_environment() as client:
         if settings.lease_namespace is None:
             await _work(client, settings)
         else:
             lease = Lease(client, LEASE, settings.lease_namespace, settings.identity)
             await while_leading(lease, lambda: _work(client, settings))
+
+
+@asynccontextmanager
+async def answering(port: int) -> AsyncIterator[None]:
+    """Answer /healthz, also while waiting for the Lease; kopf would answer only while it works."""
+
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    probes = web.Application()
+    probes.router.add_get("/healthz", healthy)
+    runner = web.AppRunner(probes, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=port).start()
+        yield
+    finally:
+        await runner.cleanup()
 
 
 async def _work(client: KubeClient, settings: OperatorSettings) -> None:
@@ -103,7 +123,6 @@ async def _work(client: KubeClient, settings: OperatorSettings) -> None:
             standalone=True,
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
-            liveness_endpoint=f"http://0.0.0.0:{settings.probe_port}/healthz",
         )
 
 

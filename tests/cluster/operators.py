@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,25 +102,35 @@ class Cluster:
 class Operator:
     """``python -m modelyard.app`` for one namespace, as a process that a test starts and ends."""
 
-    def __init__(self, api_server: ControlPlane, namespace: str, folder: Path, identity: str = "") -> None:
-        """With ``identity``, it works only while it holds the Lease of that namespace."""
+    def __init__(
+        self,
+        api_server: ControlPlane,
+        namespace: str,
+        folder: Path,
+        identity: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """With ``identity``, it works only while it holds the Lease of that namespace. ``environment`` wins."""
         self._environment = {
             **os.environ,
             "KUBECONFIG": str(api_server.kubeconfig),
             "MODELYARD_NAMESPACES": namespace,
             "MODELYARD_LEASE_NAMESPACE": namespace if identity else "",
             "MODELYARD_IDENTITY": identity,
+            **(environment or {}),
         }
         self._log = folder / f"operator{identity}.log"
+        self.port = 0
+        """Where the probes are answered since the last start."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+            self.port = free.getsockname()[1]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "modelyard.app"],
-                env={**self._environment, "MODELYARD_PROBE_PORT": str(port)},
+                env={**self._environment, "MODELYARD_PROBE_PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
             )
