@@ -76,14 +76,20 @@ def granted(role: Object) -> set[Use]:
     }
 
 
-def served(place: Cluster) -> None:
-    service = {
-        "apiVersion": "modelyard.dev/v1alpha1",
-        "kind": "ModelService",
-        "metadata": {"name": "digits"},
-        "spec": {"model": {"artifact": {"uri": PUBLISHED["uri"], "digest": PUBLISHED["digest"]}}},
+def others(place: Cluster) -> None:
+    """An object of each other kind."""
+    specs = {
+        "CompressionJob": {"source": {"trainingJob": {"name": "digits"}}, "output": {"uri": "pvc://models/int8"}},
+        "ModelService": {"model": {"artifact": {"uri": PUBLISHED["uri"], "digest": PUBLISHED["digest"]}}},
     }
-    place.create("modelservices", service)
+    for kind, spec in specs.items():
+        body = {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": "digits"}, "spec": spec}
+        place.create(f"{kind.lower()}s", body)
+
+
+def seen_generations(place: Cluster) -> set[int]:
+    plurals = ("trainingjobs", "compressionjobs", "modelservices")
+    return {place.status(plural, "digits")["observedGeneration"] for plural in plurals}
 
 
 def surplus(place: Cluster) -> None:
@@ -95,7 +101,7 @@ def surplus(place: Cluster) -> None:
     pod = {"containers": [{"name": "a", "image": "a"}]}
     specs: dict[str, Any] = {
         "configmaps": {},
-        "services": {"spec": {"selector": {"a": "b"}, "ports": [{"name": "http", "port": 80}]}},
+        "services": {"spec": {"selector": {"a": "b"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}},
         "jobs": {"spec": {"suspend": True, "template": {"spec": {**pod, "restartPolicy": "Never"}}}},
         "deployments": {
             "spec": {
@@ -118,12 +124,12 @@ def test_the_operator_does_its_work_with_its_rights_and_uses_them_all(
     try:
         sources(place)
         training(place)
-        served(place)
+        others(place)
         two_pods(place, "digits-train-1")
         until(lambda: any(name.startswith("deployments/") for name in place.children()), "the service's Deployment")
         surplus(place)
         until(lambda: not any("surplus" in name for name in place.children()), "what nobody wants is gone")
-        until(lambda: place.status("trainingjobs", "digits").get("state") == "Starting", "a status")
+        until(lambda: seen_generations(place) == {1}, "a status of each")
     finally:
         assert operator.stop() == 0, operator.log()
     cluster_role = granted(admin.get(f"{ROLES}/clusterroles/modelyard").raise_for_status().json())
