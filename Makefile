@@ -33,7 +33,7 @@ cluster-env:  ## eval "$$(make -s cluster-env)"
 check: $(STAMP)  ## what CI checks besides the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy operator images tests docs/examples
+	$(BIN)/mypy operator images tests docs/examples charts/modelyard/files
 	$(BIN)/lint-imports
 	$(BIN)/modelyard generate --check
 

@@ -24,7 +24,7 @@ from modelyard.kinds import KINDS
 from modelyard.settings import OperatorSettings, from_environment
 from modelyard.telemetry import logs
 from modelyard.telemetry.metrics import Metrics
-from modelyard.telemetry.server import MetricsPortError, served
+from modelyard.telemetry.server import PortError, metrics_served, probes_answered
 
 LEASE = "modelyard"
 GUARD_SECONDS = 5.0
@@ -48,7 +48,7 @@ def main() -> None:
         logger.info("told to stop")
     except Exception as error:
         cause = _first(error)
-        if isinstance(cause, WatchLostError | LeadershipLostError | MetricsPortError | ApiError | ConfigException):
+        if isinstance(cause, WatchLostError | LeadershipLostError | PortError | ApiError | ConfigException):
             sys.exit(f"error: {cause}")
         raise
 
@@ -64,7 +64,7 @@ async def operate(settings: OperatorSettings) -> None:
     """Keep all objects reconciled until told to stop by a signal; with a Lease, only while holding it.
 
     Raises, in an ExceptionGroup, WatchLostError and LeadershipLostError; what the API server answers to the first
-    requests; MetricsPortError; CancelledError where the signal came before the work.
+    requests; PortError; CancelledError where the signal came before the work.
     """
     this = asyncio.current_task()
     assert this is not None
@@ -72,7 +72,11 @@ async def operate(settings: OperatorSettings) -> None:
         # Until kopf installs its own.
         asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     metrics = Metrics(KINDS)
-    async with await KubeClient.from_environment() as client, served(metrics.registry, settings.metrics_port):
+    async with (
+        probes_answered(settings.probe_port),
+        metrics_served(metrics.registry, settings.metrics_port),
+        await KubeClient.from_environment() as client,
+    ):
         logs.silence_retries(lambda: client.away)
         metrics.show_requests(client.requests)
         if settings.lease_namespace is None:
@@ -114,7 +118,6 @@ async def _work(client: KubeClient, settings: OperatorSettings, metrics: Metrics
             standalone=True,
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
-            liveness_endpoint=f"http://0.0.0.0:{settings.probe_port}/healthz",
         )
 
 

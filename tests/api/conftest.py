@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 import binaries
+from charts import Helm
 from control_plane import ControlPlane
 from lacking import MISSING, LackingError
 from operators import Cluster, Object, Operator
@@ -24,6 +25,17 @@ def kubebox() -> Path:
         return binaries.kubebox()
     except LackingError as error:
         pytest.exit(str(error), returncode=MISSING)
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm with nothing of this machine's user; skips where it cannot be had, except in CI."""
+    try:
+        return Helm(binaries.helm(), tmp_path_factory.mktemp("helm"))
+    except LackingError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -270,3 +270,37 @@ def test_kubectl_is_told_of_a_field_that_nobody_knows(crds: list[Object], client
     written = custom("TrainingJob", "nope: 1")
     answer = client.post(path("TrainingJob", namespace), params={"fieldValidation": "Strict"}, json=written)
     assert (answer.status_code, 'unknown field "spec.nope"' in answer.json()["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("kind", PLURALS)
+def test_an_object_shows_a_state_before_an_operator_has_seen_it(
+    kind: str, crds: list[Object], client: httpx.Client, namespace: str
+) -> None:
+    created = client.post(path(kind, namespace), json=custom(kind)).raise_for_status().json()
+    unseen = {"observedGeneration": 0, "state": "Waiting", "message": "no operator has seen it yet"}
+    found = client.get(f"{path(kind, namespace)}/a").raise_for_status().json()
+    assert (created["status"], found["status"]) == (unseen, unseen)
+    table = client.get(path(kind, namespace), headers={"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"})
+    columns = [each["name"] for each in table.json()["columnDefinitions"]]
+    [row] = table.json()["rows"]
+    assert row["cells"][columns.index("State")] == "Waiting"
+
+
+@pytest.mark.parametrize("kind", PLURALS)
+def test_the_first_status_replaces_the_shown_one_and_applying_again_changes_nothing(
+    kind: str, crds: list[Object], client: httpx.Client, namespace: str
+) -> None:
+    apply(client, namespace, custom(kind)).raise_for_status()
+    status = {"observedGeneration": 1, "state": "Starting", "message": "", "conditions": []}
+    written = {**custom(kind), "status": status}
+    del written["spec"]
+    client.patch(
+        f"{path(kind, namespace)}/a/status",
+        params={"fieldManager": "operator", "force": "true"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        content=yaml.safe_dump(written),
+    ).raise_for_status()
+    found = client.get(f"{path(kind, namespace)}/a").raise_for_status().json()
+    assert found["status"] == status
+    again = apply(client, namespace, custom(kind)).raise_for_status().json()
+    assert again["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"]

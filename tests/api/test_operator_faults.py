@@ -3,8 +3,10 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 
+import httpx
 import pytest
 
 from control_plane import ControlPlane
@@ -48,6 +50,15 @@ def test_a_second_operator_takes_over_within_twenty_seconds(cluster: Cluster, st
     until(lambda: len(cluster.pods("digits-train-1")) == 2, "the second works", seconds=20)
     assert second.metrics()["modelyard_leader"] == 1
     assert (leads(cluster, "second"), time.monotonic() - killed < 20) == (True, True)
+
+
+def test_an_operator_is_healthy_while_it_works_and_while_it_waits(cluster: Cluster, start: Start) -> None:
+    leader = start("leader")
+    until(lambda: leads(cluster, "leader"), "it leads")
+    follower = start("follower")
+    until(lambda: "follower: waits for leader" in follower.log(), "it waits")
+    answers = [httpx.get(f"http://127.0.0.1:{each.port}/healthz").status_code for each in (leader, follower)]
+    assert answers == [HTTPStatus.OK, HTTPStatus.OK]
 
 
 def test_a_told_leader_and_a_told_follower_end_at_once_and_the_lease_is_free(cluster: Cluster, start: Start) -> None:

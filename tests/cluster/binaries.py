@@ -40,6 +40,14 @@ def kubebox(*, node: bool = False) -> Path:
     return path
 
 
+def helm() -> Path:
+    """The helm program. Raises ``LackingError`` without it."""
+    found = shutil.which("helm")
+    if found is None:
+        raise LackingError("Helm is missing. Install Helm 4 and put it on PATH.")
+    return Path(found)
+
+
 def kubernetes() -> str:
     """The version of Kubernetes, such as 1.37.2."""
     required = re.search(r"k8s\.io/kubernetes v(\S+)", (SOURCES / "go.mod").read_text())

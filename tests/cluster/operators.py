@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,22 +126,32 @@ class Cluster:
 class Operator:
     """``python -m modelyard.app`` for one namespace, as a process that a test starts and ends."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, identity: str = "") -> None:
-        """With ``identity``, it works only while it holds the Lease of that namespace."""
+    def __init__(
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        folder: Path,
+        identity: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """With ``identity``, it works only while it holds the Lease of that namespace. ``environment`` wins."""
         self._environment = {
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
             "MODELYARD_NAMESPACES": namespace,
             "MODELYARD_LEASE_NAMESPACE": namespace if identity else "",
             "MODELYARD_IDENTITY": identity,
+            **(environment or {}),
         }
         self._log = folder / f"operator{identity}.log"
+        self.port = 0
+        """Where the probes are answered since the last start."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-            port, self._metrics_port = one.getsockname()[1], other.getsockname()[1]
-        ports = {"MODELYARD_PROBE_PORT": str(port), "MODELYARD_METRICS_PORT": str(self._metrics_port)}
+            self.port, self._metrics_port = one.getsockname()[1], other.getsockname()[1]
+        ports = {"MODELYARD_PROBE_PORT": str(self.port), "MODELYARD_METRICS_PORT": str(self._metrics_port)}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "modelyard.app"],

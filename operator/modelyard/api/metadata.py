@@ -25,6 +25,11 @@ class ObjectKey:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
+def plural_of(kind: str) -> str:
+    """A built-in kind's name in paths and in RBAC rules; regular for all that Modelyard uses."""
+    return f"{kind.lower()}s"
+
+
 class OwnerReference(Observed):
     """The object that this one is a part of; it goes when the owner goes."""
 

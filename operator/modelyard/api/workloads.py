@@ -225,3 +225,5 @@ class PersistentVolumeClaim(KubeObject):
 ChildType = type[Job] | type[Deployment] | type[Service] | type[ConfigMap] | type[HorizontalPodAutoscaler]
 CHILD_TYPES: tuple[ChildType, ...] = (Job, Deployment, Service, ConfigMap, HorizontalPodAutoscaler)
 """The object types that a kind may be made of. Each cluster implements them."""
+REFERRED_TYPES = (ConfigMap, PersistentVolumeClaim)
+"""The object types, besides our own kinds, that a spec may refer to. They are read at each use."""

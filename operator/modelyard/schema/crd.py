@@ -6,9 +6,11 @@ from typing import Any
 from modelyard.api.metadata import API_VERSION, GROUP
 from modelyard.api.resource import Resource
 from modelyard.engine.kind import Kind, PrinterColumn, ScalePaths
-from modelyard.schema.structural import structural_schema
+from modelyard.schema.structural import Node, structural_schema
 
 CATEGORY = "modelyard"
+UNSEEN = {"observedGeneration": 0, "state": "Waiting", "message": "no operator has seen it yet"}
+"""The status that the API server shows until there is one. The generation keeps kstatus from calling it done."""
 
 
 def crd(kind: Kind[Resource]) -> dict[str, Any]:
@@ -35,11 +37,18 @@ def crd(kind: Kind[Resource]) -> dict[str, Any]:
                     "storage": True,
                     "additionalPrinterColumns": _columns(kind.columns),
                     "subresources": {"status": {}, **_scale(kind.scale)},
-                    "schema": {"openAPIV3Schema": structural_schema(kind.model)},
+                    "schema": {"openAPIV3Schema": _schema(kind)},
                 }
             ],
         },
     }
+
+
+def _schema(kind: Kind[Resource]) -> Node:
+    """The model's schema, with a status for objects that have none."""
+    schema = structural_schema(kind.model)
+    properties = schema["properties"]
+    return {**schema, "properties": {**properties, "status": {"default": UNSEEN, **properties["status"]}}}
 
 
 def _columns(columns: Sequence[PrinterColumn]) -> list[dict[str, Any]]:

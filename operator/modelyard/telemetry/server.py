@@ -1,6 +1,6 @@
-"""Metrics over HTTP, from the event loop that counts: nothing changes while they are written."""
+"""Metrics and liveness over HTTP, from the event loop that they speak for."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -8,27 +8,46 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 
-class MetricsPortError(Exception):
-    """The port cannot be had."""
+class PortError(Exception):
+    """A port cannot be had; the message names it."""
 
 
 @asynccontextmanager
-async def served(registry: CollectorRegistry, port: int) -> AsyncIterator[None]:
-    """Serve ``/metrics`` on all addresses meanwhile. Raises MetricsPortError."""
+async def metrics_served(registry: CollectorRegistry, port: int) -> AsyncIterator[None]:
+    """Serve ``/metrics`` on all addresses meanwhile. Raises PortError."""
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
-    app = web.Application()
-    app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+    async with _served("/metrics", metrics, port):
+        yield
+
+
+@asynccontextmanager
+async def probes_answered(port: int) -> AsyncIterator[None]:
+    """Answer ``/healthz`` on all addresses meanwhile: the loop turns. Raises PortError."""
+
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async with _served("/healthz", healthy, port):
+        yield
+
+
+@asynccontextmanager
+async def _served(
+    path: str, answer: Callable[[web.Request], Awaitable[web.Response]], port: int
+) -> AsyncIterator[None]:
+    application = web.Application()
+    application.router.add_get(path, answer)
+    runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104  scraped from other pods
+            await web.TCPSite(runner, port=port).start()
         except OSError as error:
-            raise MetricsPortError(f"MODELYARD_METRICS_PORT: {port} cannot be listened on: {error.strerror}") from error
+            raise PortError(f"port {port} for {path} cannot be had: {error.strerror}") from error
         yield
     finally:
         await runner.cleanup()

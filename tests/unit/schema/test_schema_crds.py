@@ -10,7 +10,7 @@ import yaml
 from modelyard.api.resource import Resource
 from modelyard.engine.kind import Kind
 from modelyard.kinds import KINDS
-from modelyard.schema.crd import crd
+from modelyard.schema.crd import UNSEEN, crd
 from modelyard.schema.structural import KEYWORDS, structural_schema
 
 Node = dict[str, Any]
@@ -123,6 +123,13 @@ def test_every_default_fits_its_own_schema(kind: Kind[Resource]) -> None:
 def test_a_status_has_no_defaults(kind: Kind[Resource]) -> None:
     status = structural_schema(kind.model)["properties"]["status"]
     assert [path for path, node in nodes(status) if "default" in node] == []
+
+
+def test_an_object_without_a_status_shows_a_documented_state(kind: Kind[Resource]) -> None:
+    [version] = crd(kind)["spec"]["versions"]
+    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
+    assert (status["default"], list(problems(status, UNSEEN))) == (UNSEEN, [])
+    assert UNSEEN["state"] in kind.states
 
 
 def test_the_keys_of_a_list_map_are_required_or_have_a_default(kind: Kind[Resource]) -> None:

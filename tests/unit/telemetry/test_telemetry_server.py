@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from modelyard.telemetry.server import MetricsPortError, served
+from modelyard.telemetry.server import PortError, metrics_served
 
 
 def free_port() -> int:
@@ -19,7 +19,7 @@ async def test_what_was_counted_is_served_as_prometheus_reads_it() -> None:
     registry, port = CollectorRegistry(), free_port()
     Counter("visits", "Visits.", registry=registry).inc()
     async with (
-        served(registry, port),
+        metrics_served(registry, port),
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{port}/metrics") as answer,
     ):
@@ -30,6 +30,6 @@ async def test_what_was_counted_is_served_as_prometheus_reads_it() -> None:
 async def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(MetricsPortError, match=f"MODELYARD_METRICS_PORT: {port} cannot be listened on: "):
-            async with served(CollectorRegistry(), port):
+        with pytest.raises(PortError, match=f"port {port} for /metrics cannot be had: "):
+            async with metrics_served(CollectorRegistry(), port):
                 pass

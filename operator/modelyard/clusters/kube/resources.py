@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from modelyard.api.labels import KIND_LABEL
-from modelyard.api.metadata import API_VERSION, KubeObject, ObjectKey
+from modelyard.api.metadata import API_VERSION, KubeObject, ObjectKey, plural_of
 from modelyard.api.pods import Pod
 from modelyard.api.resource import Resource
-from modelyard.api.workloads import CHILD_TYPES, PersistentVolumeClaim, Secret
+from modelyard.api.workloads import CHILD_TYPES, REFERRED_TYPES
 from modelyard.engine.kind import Kind
 
 
@@ -49,12 +49,12 @@ def resource_types(kinds: Iterable[Kind[Resource]]) -> Mapping[str, ResourceType
     """All kinds that the operator reads or writes, by name."""
     own = {kind.name: ResourceType(API_VERSION, kind.plural, selector="") for kind in kinds}
     children = {_name(model): _builtin(model, selector=KIND_LABEL) for model in (*CHILD_TYPES, Pod)}
-    referred = {_name(model): _builtin(model, selector=None) for model in (PersistentVolumeClaim, Secret)}
-    return {**own, **children, **referred}
+    referred = {_name(model): _builtin(model, selector=None) for model in REFERRED_TYPES}
+    return {**own, **referred, **children}
 
 
 def _builtin(model: type[KubeObject], selector: str | None) -> ResourceType:
-    return ResourceType(str(model.model_fields["api_version"].default), f"{_name(model).lower()}s", selector)
+    return ResourceType(str(model.model_fields["api_version"].default), plural_of(_name(model)), selector)
 
 
 def _name(model: type[KubeObject]) -> str:

@@ -35,7 +35,7 @@ KIND = Kind(
         "Failed": "The compression ended without a result.",
     },
     states={
-        "Waiting": "The source is not complete, or something that the spec refers to does not exist yet.",
+        "Waiting": "No operator has seen it yet, its source is not complete, or what its spec refers to is not there.",
         "Pending": "No node can take the pod.",
         "Stopped": "Its pods had to leave their node; it goes on when that is back.",
         "Starting": "The pod starts.",

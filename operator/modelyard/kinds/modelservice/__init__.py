@@ -36,7 +36,7 @@ KIND = Kind(
         "Ready": "All pods of the stable revision are ready.",
     },
     states={
-        "Waiting": "There is no artefact to serve yet.",
+        "Waiting": "No operator has seen it yet, or there is no artefact to serve yet.",
         "Stopped": "Its pods had to leave their node; it goes on when that is back.",
         "Pending": "No node can take a pod, and too few are ready.",
         "Starting": "Pods of the first revision start, or the stable one has too few ready pods.",

@@ -34,7 +34,7 @@ KIND = Kind(
         "Failed": "The training is over and hands nothing on.",
     },
     states={
-        "Waiting": "Something that the spec refers to does not exist yet.",
+        "Waiting": "No operator has seen it yet, or something that the spec refers to does not exist yet.",
         "Pending": "No node can take a pod.",
         "Stopped": "Its pods had to leave their node; it goes on when that is back.",
         "Starting": "Pods start.",

@@ -1,0 +1,249 @@
+"""The chart on a cluster of its own: what comes, changes and stays; what its rights are used for."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from charts import CHART, Helm
+from control_plane import ControlPlane
+from operators import CHILDREN, PUBLISHED, Cluster, Object, settled, sources, training, two_pods
+from releases import SYSTEM, Release, Use
+from waiting import until
+
+ROLES = "/apis/rbac.authorization.k8s.io/v1"
+AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
+ELSEWHERE = {"events", "horizontalpodautoscalers"}
+"""What these objects do not ask the operator for."""
+
+
+@pytest.fixture(scope="module")
+def host(kubebox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """An API server without our CRDs, which writes down who asks for what."""
+    folder = tmp_path_factory.mktemp("chart")
+    (folder / "audit.json").write_text(json.dumps(AUDIT))
+    control_plane = ControlPlane(folder / "state", kubebox, dies_with_parent=True)
+    flags = {"audit-policy-file": str(folder / "audit.json"), "audit-log-path": str(folder / "audit.log")}
+    try:
+        control_plane.up(api_server_flags=flags)
+        yield control_plane
+    finally:
+        control_plane.down()
+
+
+@pytest.fixture(scope="module")
+def admin(host: ControlPlane) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=host.url, verify=host.tls(), timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def release(helm: Helm, host: ControlPlane, admin: httpx.Client, tmp_path: Path) -> Release:
+    return Release(helm, host, admin, tmp_path)
+
+
+@pytest.fixture
+def place(admin: httpx.Client) -> Cluster:
+    """A fresh namespace of a user."""
+    name = admin.post("/api/v1/namespaces", json={"metadata": {"generateName": "user-"}}).raise_for_status().json()
+    cluster = Cluster(admin, name["metadata"]["name"])
+    until(lambda: admin.get(f"/api/v1/namespaces/{cluster.namespace}/serviceaccounts/default").is_success, "an account")
+    return cluster
+
+
+def crds(client: httpx.Client) -> dict[str, Object]:
+    answer = client.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions").raise_for_status()
+    return {each["spec"]["names"]["kind"]: each for each in answer.json()["items"]}
+
+
+def granted(role: Object) -> set[Use]:
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def others(place: Cluster) -> None:
+    """An object of each other kind."""
+    specs = {
+        "CompressionJob": {"source": {"trainingJob": {"name": "digits"}}, "output": {"uri": "pvc://models/int8"}},
+        "ModelService": {"model": {"artifact": {"uri": PUBLISHED["uri"], "digest": PUBLISHED["digest"]}}},
+    }
+    for kind, spec in specs.items():
+        body = {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": "digits"}, "spec": spec}
+        place.create(f"{kind.lower()}s", body)
+
+
+def seen_generations(place: Cluster) -> set[int]:
+    plurals = ("trainingjobs", "compressionjobs", "modelservices")
+    return {place.status(plural, "digits")["observedGeneration"] for plural in plurals}
+
+
+def surplus(place: Cluster) -> None:
+    """One child of each type that nobody asked for."""
+    job = place.get("trainingjobs", "digits")
+    assert job is not None
+    labels = {"modelyard.dev/kind": "TrainingJob", "modelyard.dev/name": "digits"}
+    owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": "digits", "uid": job["metadata"]["uid"]}
+    pod = {"containers": [{"name": "a", "image": "a"}]}
+    specs: dict[str, Any] = {
+        "configmaps": {},
+        "services": {"spec": {"selector": {"a": "b"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}},
+        "jobs": {"spec": {"suspend": True, "template": {"spec": {**pod, "restartPolicy": "Never"}}}},
+        "deployments": {
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod},
+            }
+        },
+    }
+    metadata = {"name": "surplus", "labels": labels, "ownerReferences": [owner]}
+    for plural in CHILDREN:
+        place.create(plural, {"metadata": metadata, **specs[plural]})
+
+
+def test_the_operator_does_its_work_with_its_rights_and_uses_them_all(
+    release: Release, place: Cluster, admin: httpx.Client
+) -> None:
+    assert "helm test" in release.install()
+    operator = release.operator()
+    try:
+        sources(place)
+        training(place)
+        others(place)
+        two_pods(place, "digits-train-1")
+        until(lambda: any(name.startswith("deployments/") for name in place.children()), "the service's Deployment")
+        surplus(place)
+        until(lambda: not any("surplus" in name for name in place.children()), "what nobody wants is gone")
+        until(lambda: seen_generations(place) == {1}, "a status of each")
+    finally:
+        assert operator.stop() == 0, operator.log()
+    cluster_role = granted(admin.get(f"{ROLES}/clusterroles/modelyard").raise_for_status().json())
+    lease_role = granted(admin.get(f"{ROLES}/namespaces/{SYSTEM}/roles/modelyard-lease").raise_for_status().json())
+    used, refused = release.used()
+    assert refused == set()
+    assert used - cluster_role - lease_role == set()
+    assert {use for use in (cluster_role | lease_role) - used if use[1] not in ELSEWHERE} == set()
+
+
+def test_with_some_namespaces_it_works_there_and_may_do_nothing_elsewhere(
+    release: Release, place: Cluster, admin: httpx.Client
+) -> None:
+    release.install(f'watch.namespaces=["{place.namespace}"]')
+    assert admin.get(f"{ROLES}/clusterroles/modelyard").status_code == httpx.codes.NOT_FOUND
+    operator = release.operator()
+    try:
+        sources(place)
+        training(place)
+        two_pods(place, "digits-train-1")
+        until(lambda: place.status("trainingjobs", "digits").get("state") == "Starting", "a status")
+    finally:
+        assert operator.stop() == 0, operator.log()
+    assert release.used()[1] == set()
+
+
+def test_uninstalled_and_installed_again_it_changes_nothing(
+    release: Release, place: Cluster, admin: httpx.Client
+) -> None:
+    release.install()
+    operator = release.operator()
+    try:
+        sources(place)
+        training(place)
+        two_pods(place, "digits-train-1")
+        until(lambda: place.status("trainingjobs", "digits").get("state") == "Starting", "a status")
+
+        def seen() -> tuple[object, object, list[str]]:
+            job = place.get("trainingjobs", "digits")
+            pods = [pod["metadata"]["uid"] for pod in two_pods(place, "digits-train-1")]
+            return job and job["metadata"]["resourceVersion"], place.children(), pods
+
+        before = settled(seen)
+        operator.stop()
+        release.uninstall()
+        assert admin.get(f"/apis/apps/v1/namespaces/{SYSTEM}/deployments").json()["items"] == []
+        assert set(crds(admin)) == {"TrainingJob", "CompressionJob", "ModelService"}
+        assert seen() == before
+        release.install()
+        operator = release.operator()
+        until(lambda: operator.log().count("the work begins") == 2, "it works again")
+        assert settled(seen) == before
+    finally:
+        operator.stop()
+
+
+def test_an_upgrade_brings_the_crds_of_its_version(release: Release, admin: httpx.Client) -> None:
+    release.install()
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.modelyard.dev"
+    older = [{"op": "remove", "path": "/spec/names/shortNames"}]
+    headers = {"Content-Type": "application/json-patch+json"}
+    admin.patch(path, json=older, headers=headers, params={"fieldManager": "helm"}).raise_for_status()
+    release.install("replicas=3")
+    assert crds(admin)["TrainingJob"]["spec"]["names"]["shortNames"] == ["tjob"]
+    assert release.deployment()["spec"]["replicas"] == 3
+
+
+def test_helm_test_trains_and_cleans_up(release: Release, admin: httpx.Client) -> None:
+    release.install()
+    system = Cluster(admin, SYSTEM)
+    operator = release.operator()
+    command = [str(release.helm.program), "test", "modelyard", "--namespace", SYSTEM, "--timeout", "2m"]
+    testing = subprocess.Popen(command, env=release.helm.environment, stdout=subprocess.PIPE, text=True)
+    try:
+        [pod] = until(lambda: system.pods("test-modelyard-train-1"), "the pod of the training")
+        test_pod = until(lambda: system.get("pods", "test-modelyard"), "the pod of the test")
+        [container] = test_pod["spec"]["containers"]
+        script = CHART / "files" / Path(container["command"][1]).name
+        arguments: list[str] = container["command"][2:]
+        waiting = subprocess.Popen(
+            [sys.executable, str(script), *arguments],
+            env={**release.helm.environment, "KUBECONFIG": str(release.kubeconfig("test-modelyard"))},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        system.end(pod, "Succeeded", {"outcome": "Succeeded", "reason": "Completed", "message": ""})
+        said, _ = waiting.communicate(timeout=60)
+        assert (waiting.returncode, said.splitlines()[-1]) == (0, "Complete: no output was asked for")
+        system.end(test_pod, "Succeeded")
+        said, _ = testing.communicate(timeout=60)
+        assert (testing.returncode, "Phase:          Succeeded" in said) == (0, True), said
+        assert system.get("trainingjobs", "test-modelyard") is None
+    finally:
+        testing.kill()
+        operator.stop()
+
+
+def test_the_script_of_helm_test_says_why_a_training_failed(release: Release, place: Cluster) -> None:
+    release.install()
+    operator = release.operator()
+    try:
+        sources(place)
+        training(place, nodes=1, restart={"maxRestarts": 0})
+        [pod] = until(lambda: place.pods("digits-train-1"), "its pod")
+        failed = {"outcome": "Failed", "reason": "ProcessError", "message": "rank 0: ValueError: x", "rank": 0}
+        place.end(pod, "Failed", failed)
+        done = subprocess.run(
+            [sys.executable, str(CHART / "files/wait.py"), place.namespace, "digits"],
+            env=release.helm.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, "rank 0: ValueError: x" in done.stdout) == (1, True), done.stdout + done.stderr
+    finally:
+        operator.stop()
