@@ -59,7 +59,7 @@ def client(api_server: ControlPlane) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def crds(client: httpx.Client) -> list[Object]:
     """The CRDs of ``crds/``, served."""
-    return [_served(client, path) for path in CRDS]
+    return [served(client, path) for path in CRDS]
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def operator(cluster: Cluster, api_server: ControlPlane, tmp_path: Path) -> Iter
     print(operator.log())  # noqa: T201  pytest shows it where the test failed
 
 
-def _served(client: httpx.Client, path: Path) -> Object:
+def served(client: httpx.Client, path: Path) -> Object:
     name = path.stem.removeprefix("modelyard.dev_") + ".modelyard.dev"
     url = f"{CRD_PATH}/{name}"
     client.patch(
@@ -101,11 +101,11 @@ def _served(client: httpx.Client, path: Path) -> Object:
         content=path.read_bytes(),
     ).raise_for_status()
 
-    def served() -> Object | None:
+    def shown() -> Object | None:
         crd: Object = client.get(url).raise_for_status().json()
         conditions = {each["type"]: each["status"] for each in crd["status"].get("conditions") or []}
         objects = f"/apis/{crd['spec']['group']}/{crd['spec']['versions'][0]['name']}/{crd['spec']['names']['plural']}"
         is_served = conditions.get("Established") == "True" and client.get(objects).status_code == HTTPStatus.OK
         return crd if is_served else None
 
-    return until(served, f"{name} served")
+    return until(shown, f"{name} served")

@@ -60,8 +60,10 @@ ACCEPTED = {
     "the least of an autoscaler": (
         "ModelService",
         "{resources: {limits: {cpu: 1}}, autoscaling: {maxReplicas: 3}}",
-        "{resources: {limits: {cpu: 1}}, autoscaling: "
-        "{minReplicas: 1, maxReplicas: 3, metrics: [{type: Cpu, target: 70}]}}",
+        """
+        resources: {limits: {cpu: 1}}
+        autoscaling: {minReplicas: 1, maxReplicas: 3, metrics: [{type: Cpu, target: 70}]}
+        """,
     ),
     "a toleration": (
         "ModelService",
@@ -78,6 +80,11 @@ RESERVED = (
 )
 LAST_STEP = "spec: recipe: exactly one quantize step, and it is the last"
 ONE_MODEL = "spec.model: set exactly one of compressionJob, trainingJob and artifact"
+BOTH = (
+    "spec: set replicas or autoscaling, not both: the autoscaler sets the number of pods (replicas: null takes it away)"
+)
+CPU_REQUEST = "spec: autoscaling by Cpu compares with the request: set resources.requests.cpu or resources.limits.cpu"
+MEMORY_REQUEST = CPU_REQUEST.replace("Cpu", "Memory").replace("cpu", "memory")
 ONE_STEP = "set exactly one of optimise and quantize in each step"
 
 # Kind, what is written besides the least, and all that the server has against it.
@@ -133,10 +140,7 @@ REFUSED = {
     "replicas and an autoscaler": (
         "ModelService",
         "{replicas: 1, resources: {limits: {cpu: 1}}, autoscaling: {maxReplicas: 3}}",
-        [
-            "spec: set replicas or autoscaling, not both: the autoscaler sets the number of pods"
-            " (replicas: null takes it away)"
-        ],
+        [BOTH],
     ),
     "bounds in disorder": (
         "ModelService",
@@ -145,16 +149,15 @@ REFUSED = {
     ),
     "a metric twice": (
         "ModelService",
-        "{resources: {limits: {cpu: 1}}, autoscaling: {maxReplicas: 3, metrics: [{type: Cpu}, {type: Cpu, target: 9}]}}",
+        "{resources: {limits: {cpu: 1}}, autoscaling: {maxReplicas: 3, metrics: [{type: Cpu}, {type: Cpu}]}}",
         ["spec.autoscaling: metrics: each type at most once"],
     ),
     "metrics without requests": (
         "ModelService",
         "{resources: {limits: {}}, autoscaling: {maxReplicas: 3, metrics: [{type: Cpu}, {type: Memory}]}}",
         [
-            "spec: autoscaling by Cpu compares with the request: set resources.requests.cpu or resources.limits.cpu",
-            "spec: autoscaling by Memory compares with the request:"
-            " set resources.requests.memory or resources.limits.memory",
+            CPU_REQUEST,
+            MEMORY_REQUEST,
         ],
     ),
     "tolerations that Kubernetes refuses": (

@@ -34,7 +34,7 @@ def unplaced(pods: Sequence[Pod], resources: str = "spec.resources") -> Obstacle
         return None
     count = "1 pod waits" if len(waiting) == 1 else f"{len(waiting)} pods wait"
     first = waiting[0]
-    why = "; ".join([first.message, *remedies(first.message, resources)])
+    why = "; ".join([first.message.rstrip("."), *remedies(first.message, resources)])
     return Obstacle(first.reason or "Unschedulable", f"{count} for a node: {why}")
 
 

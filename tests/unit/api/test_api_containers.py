@@ -2,12 +2,14 @@ from modelyard.api.containers import (
     Accelerator,
     PodOptions,
     ResourceRequirements,
+    Toleration,
     claim_mounts,
     config_map_mount,
     container_resources,
     pod_template,
+    tolerations_of,
 )
-from modelyard.api.pods import EnvVar, Resources
+from modelyard.api.pods import EnvVar, PodToleration, Resources
 
 
 def test_a_pod_passes_pod_security_restricted_and_has_one_root() -> None:
@@ -76,3 +78,14 @@ def test_an_accelerator_is_a_limit() -> None:
     assert container_resources(wanted, Accelerator(type="nvidia.com/gpu", count=2)) == Resources(
         requests={"cpu": "1"}, limits={"cpu": "2", "nvidia.com/gpu": "2"}
     )
+
+
+def test_the_taint_of_an_accelerators_nodes_is_tolerated_wherever_it_is_asked_for() -> None:
+    options = PodOptions(tolerations=[Toleration(key="team", value="a", effect="NoExecute", toleration_seconds=9)])
+    asked = container_resources(ResourceRequirements(limits={"cpu": "1"}), Accelerator(type="nvidia.com/gpu"))
+    assert tolerations_of(options, asked) == [
+        PodToleration(key="team", operator="Equal", value="a", effect="NoExecute", toleration_seconds=9),
+        PodToleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),
+    ]
+    limits = container_resources(ResourceRequirements(limits={"example.com/npu": "1", "memory": "1Gi"}), None)
+    assert [each.key for each in tolerations_of(PodOptions(), limits)] == ["example.com/npu"]

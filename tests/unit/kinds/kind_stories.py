@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 import yaml
 
+from modelyard.api.autoscaling import HorizontalPodAutoscaler
 from modelyard.api.children import Children
 from modelyard.api.conditions import Condition, find
 from modelyard.api.metadata import API_VERSION, JsonObject, KubeObject, ObjectKey, ObjectMeta
@@ -118,8 +119,12 @@ class Story(Generic[R]):
 
     def _with_status(self, child: KubeObject) -> KubeObject:
         old = self.objects.get(child.key)
-        if isinstance(old, Job | Service) and type(child) is type(old):
+        if isinstance(old, Job | Service | HorizontalPodAutoscaler) and type(child) is type(old):
             return child.model_copy(update={"status": old.status})
+        if isinstance(old, Deployment) and isinstance(child, Deployment) and child.spec.replicas is None:
+            # What is not applied stays as others have made it.
+            spec = child.spec.model_copy(update={"replicas": old.spec.replicas})
+            return child.model_copy(update={"spec": spec})
         return child
 
 

@@ -153,3 +153,13 @@ def test_a_spec_cannot_be_changed() -> None:
     assert story.resource.spec.transition_errors(before) == [
         "cannot be changed; delete the job, or give the new one another name"
     ]
+
+
+def test_the_pod_tolerates_what_the_spec_says_and_the_taint_of_its_accelerator() -> None:
+    target = "target: {resources: {limits: {nvidia.com/gpu: 1}}, nodeSelector: {zone: b}}"
+    pod = "pod: {tolerations: [{key: a, operator: Exists}], nodeSelector: {zone: a, disk: fast}}"
+    story = Story(KIND, f"{MINIMAL}\n{target}\n{pod}", claim("models"), name="int8")
+    story.visit()
+    spec = story.child(Job, "int8-compress").spec.template.spec
+    assert [each.key for each in spec.tolerations] == ["a", "nvidia.com/gpu"]
+    assert spec.node_selector == {"zone": "b", "disk": "fast"}

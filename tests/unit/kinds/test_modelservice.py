@@ -233,7 +233,7 @@ def test_a_pod_whose_node_went_down_has_not_failed_unless_it_had_said_why(story:
 def test_pods_that_no_node_takes_are_told_in_the_schedulers_words(story: Story[ModelService]) -> None:
     run(story, candidate(story), unplaced("0/1 nodes are available: 1 Insufficient memory."), STARTING)
     message = (
-        "1 pod waits for a node: 0/1 nodes are available: 1 Insufficient memory.; lower spec.resources or add nodes"
+        "1 pod waits for a node: 0/1 nodes are available: 1 Insufficient memory; lower spec.resources or add nodes"
     )
     assert said(story) == ("Pending", message)
     assert story.condition("Available").message == message

@@ -100,7 +100,7 @@ def test_a_pod_that_no_node_takes_is_pending_with_the_schedulers_words(story: St
     story.visit(1)
     assert said(story) == (
         "Pending",
-        "1 pod waits for a node: 0/3 nodes are available: 3 Insufficient cpu.; lower spec.resources or add nodes",
+        "1 pod waits for a node: 0/3 nodes are available: 3 Insufficient cpu; lower spec.resources or add nodes",
     )
     assert story.conditions()["Scheduled"] == "False Unschedulable"
 

@@ -1,0 +1,108 @@
+"""Pods that no node takes, in the words of the real scheduler; the node is an object that nobody serves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from conftest import CRDS, served
+from control_plane import ControlPlane
+from operators import Cluster, Object, Operator, sources, training
+from waiting import until
+
+GPU = "nvidia.com/gpu"
+
+
+@pytest.fixture(scope="module")
+def scheduling(kubebox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane with a scheduler."""
+    control_plane = ControlPlane(tmp_path_factory.mktemp("scheduling") / "state", kubebox, dies_with_parent=True)
+    control_plane.up(scheduler=True)
+    try:
+        with httpx.Client(base_url=control_plane.url, verify=control_plane.tls(), timeout=30) as client:
+            for path in CRDS:
+                served(client, path)
+        yield control_plane
+    finally:
+        control_plane.down()
+
+
+def node(client: httpx.Client) -> None:
+    """A node with a tainted GPU. Nobody sends heartbeats for it: after 50 s its controller taints it once more."""
+    capacity = {"cpu": "4", "memory": "8Gi", "pods": "20", GPU: "1"}
+    body = {"metadata": {"name": "gpu-1", "labels": {"zone": "a"}}}
+    client.post("/api/v1/nodes", json=body).raise_for_status()
+    status = {"capacity": capacity, "allocatable": capacity, "conditions": [{"type": "Ready", "status": "True"}]}
+    merge = {"Content-Type": "application/merge-patch+json"}
+    client.patch("/api/v1/nodes/gpu-1/status", json={"status": status}, headers=merge).raise_for_status()
+    taints = [{"key": GPU, "value": "present", "effect": "NoSchedule"}]
+    client.patch("/api/v1/nodes/gpu-1", json={"spec": {"taints": taints}}, headers=merge).raise_for_status()
+
+
+@pytest.fixture
+def cluster(scheduling: ControlPlane, tmp_path: Path) -> Iterator[Cluster]:
+    with httpx.Client(base_url=scheduling.url, verify=scheduling.tls(), timeout=30) as client:
+        answer = client.post("/api/v1/namespaces", json={"metadata": {"generateName": "test-"}})
+        name = answer.raise_for_status().json()["metadata"]["name"]
+        account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+        until(lambda: client.get(account).is_success, "a service account")
+        node(client)
+        operator = Operator(scheduling, name, tmp_path)
+        operator.start()
+        yield Cluster(client, name)
+        operator.stop()
+        client.delete("/api/v1/nodes/gpu-1").raise_for_status()
+        print(operator.log())  # noqa: T201  pytest shows it where the test failed
+
+
+def scheduled(cluster: Cluster) -> Object:
+    return cluster.condition("trainingjobs", "digits", "Scheduled")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words", "remedy"),
+    [
+        (
+            {"accelerator": {"type": GPU, "count": 2}},
+            "1 Insufficient nvidia.com/gpu",
+            "no node offers enough nvidia.com/gpu: install its device plugin, add nodes, or remove spec.accelerator",
+        ),
+        ({}, "untolerated taint", "tolerate the nodes' taints in spec.pod.tolerations"),
+        (
+            {"accelerator": {"type": GPU}, "resources": {"limits": {"memory": "9Gi"}}},
+            "1 Insufficient memory",
+            "lower spec.resources or add nodes",
+        ),
+        (
+            {"accelerator": {"type": GPU}, "pod": {"nodeSelector": {"zone": "b"}}},
+            "didn't match Pod's node affinity/selector",
+            "compare spec.pod.nodeSelector with the nodes' labels",
+        ),
+    ],
+    ids=["GPUs", "taint", "memory", "labels"],
+)
+def test_what_no_node_has_is_told_with_the_remedy(cluster: Cluster, spec: Object, words: str, remedy: str) -> None:
+    sources(cluster)
+    training(cluster, nodes=1, output=None, **spec)
+    until(lambda: scheduled(cluster).get("reason") == "Unschedulable", "the scheduler says no", seconds=30)
+    message = scheduled(cluster)["message"]
+    assert message.startswith("1 pod waits for a node: 0/1 nodes are available: "), message
+    assert words in message
+    assert message.endswith(f"; {remedy}"), message
+    status = cluster.status("trainingjobs", "digits")
+    assert (status["state"], status["message"]) == ("Pending", message)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"accelerator": {"type": GPU}},
+        {"pod": {"tolerations": [{"key": GPU, "value": "present", "effect": "NoSchedule"}]}},
+    ],
+    ids=["with its accelerator", "with a toleration"],
+)
+def test_a_tainted_node_takes_a_pod(cluster: Cluster, spec: Object) -> None:
+    sources(cluster)
+    training(cluster, nodes=1, output=None, **spec)
+    until(lambda: scheduled(cluster).get("status") == "True", "the scheduler takes it", seconds=30)
