@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from charts import CHART, Helm
 from operators import Cluster, Object
@@ -49,7 +50,12 @@ class Kubectl:
     def complaint(self, *arguments: str, stdin: str | None = None) -> str:
         """What it complains of; fails where it does not."""
         done = subprocess.run(
-            [*self._command, *arguments], env=self._environment, input=stdin, capture_output=True, text=True, check=False
+            [*self._command, *arguments],
+            env=self._environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode != 0, f"kubectl {' '.join(arguments)}: {done.stdout}"
         return done.stderr
@@ -65,7 +71,9 @@ class Place:
 
     def apply(self, *objects: Object) -> str:
         """``kubectl apply`` of these objects."""
-        return self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        return self.kubectl(
+            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        )
 
     def condition(self, plural: str, name: str, kind: str) -> str:
         """The status of a condition, empty where there is none."""
@@ -119,6 +127,4 @@ def _image(name: str, image: str) -> Sequence[str]:
 
 def documents(text: str) -> list[dict[str, Any]]:
     """The objects of a YAML file."""
-    import yaml
-
     return [each for each in yaml.safe_load_all(text) if each]

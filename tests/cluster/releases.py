@@ -55,7 +55,7 @@ class Release:
         for each in container["env"]:
             source = each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
             environment[each["name"]] = fields[source] if source else each["value"]
-        operator = Operator(self._host, SYSTEM, self._folder, environment=environment)
+        operator = Operator(self._host.kubeconfig, SYSTEM, self._folder, environment=environment)
         operator.start()
         return operator
 

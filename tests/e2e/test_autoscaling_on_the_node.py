@@ -4,12 +4,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Self
 
 import httpx
 import pytest
+from test_install import small_training
 
 from installed import Kubectl, Place, place
-from test_install import small_training
 from waiting import until
 
 THREADS = 4
@@ -33,7 +34,7 @@ class Load:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(THREADS)]
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

@@ -65,7 +65,9 @@ def objects(digits: Place) -> list[Object]:
 
 
 def versions(digits: Place) -> dict[str, str]:
-    return {f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for each in objects(digits)}
+    return {
+        f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for each in objects(digits)
+    }
 
 
 def test_the_service_answers_right(digits: Place) -> None:
@@ -113,7 +115,9 @@ def test_explain_and_get_speak_for_themselves(digits: Place) -> None:
 
 def test_events_tell_the_story_once(digits: Place) -> None:
     events = json.loads(digits.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
-    ours = [(each["regarding"]["kind"], each["reason"]) for each in events if each["regarding"]["kind"] == "TrainingJob"]
+    ours = [
+        (each["regarding"]["kind"], each["reason"]) for each in events if each["regarding"]["kind"] == "TrainingJob"
+    ]
     assert ours, "there are events"
     assert len(ours) == len(set(ours)), ours
 

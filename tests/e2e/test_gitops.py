@@ -1,7 +1,7 @@
 """What tools that apply and wait see of the three kinds: ``helm install --wait``, which judges by kstatus."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx

@@ -48,9 +48,7 @@ def wants_gpu(kind: str, **spec: object) -> Object:
 
 
 TRAINING = wants_gpu("TrainingJob", code={"configMap": {"name": "code"}}, entrypoint={"script": "train.py"})
-SERVICE = wants_gpu(
-    "ModelService", model={"artifact": {"uri": "pvc://models/none", "digest": f"sha256:{64 * '1'}"}}
-)
+SERVICE = wants_gpu("ModelService", model={"artifact": {"uri": "pvc://models/none", "digest": f"sha256:{64 * '1'}"}})
 
 
 def test_without_a_gpu_the_status_says_so_and_names_the_remedy(here: Place) -> None:
@@ -70,7 +68,9 @@ def test_with_gpus_both_land_on_the_node(here: Place, gpus: None, node: str) -> 
     here.apply(TRAINING, SERVICE)
 
     def landed(kind: str) -> bool:
-        pods = here.kubectl("get", "pods", "-l", f"modelyard.dev/kind={kind}", "-o", "jsonpath={.items[*].spec.nodeName}")
+        pods = here.kubectl(
+            "get", "pods", "-l", f"modelyard.dev/kind={kind}", "-o", "jsonpath={.items[*].spec.nodeName}"
+        )
         return pods.split() == [node]
 
     for kind in ("TrainingJob", "ModelService"):

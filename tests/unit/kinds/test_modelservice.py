@@ -5,8 +5,8 @@ from kind_stories import DIGEST, OTHER_DIGEST, READY, Story, ended, failure, pub
 from modelyard.api.pods import PodCondition, PodStatus
 from modelyard.api.workloads import Deployment, Ingress, IngressPort, LoadBalancerStatus, Service, ServiceStatus
 from modelyard.kinds.modelservice import KIND
-from modelyard.kinds.modelservice.desired import child_name
 from modelyard.kinds.modelservice.model import ModelService, Revision
+from modelyard.kinds.modelservice.scaling import child_name
 
 SPEC = "{model: {compressionJob: {name: int8}}, replicas: 2, resources: {limits: {cpu: '1'}}}"
 STARTING = PodStatus()
