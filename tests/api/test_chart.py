@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from charts import CHART, Helm, pick
+from crds import CRDS
 from operators import Object
 
-CRDS = sorted((Path(__file__).parents[2] / "crds").glob("*.yaml"))
 KEEP = {"helm.sh/resource-policy": "keep"}
 DIGEST = f"sha256:{64 * '0'}"
 VALUES = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import CRDS, served
 from control_plane import ControlPlane
+from crds import CRDS, served
 from operators import Cluster, Object, Operator, sources, training
 from waiting import until
 
@@ -48,7 +48,7 @@ def cluster(scheduling: ControlPlane, tmp_path: Path) -> Iterator[Cluster]:
         account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
         until(lambda: client.get(account).is_success, "a service account")
         node(client)
-        operator = Operator(scheduling, name, tmp_path)
+        operator = Operator(scheduling.kubeconfig, name, tmp_path)
         operator.start()
         yield Cluster(client, name)
         operator.stop()
