@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
 from charts import CHART, Helm
-from operators import Cluster, Object
+from operators import Cluster, Object, sources
 from waiting import until
 
 SYSTEM = "modelyard-system"
@@ -47,19 +46,6 @@ class Kubectl:
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def complaint(self, *arguments: str, stdin: str | None = None) -> str:
-        """What it complains of; fails where it does not."""
-        done = subprocess.run(
-            [*self._command, *arguments],
-            env=self._environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode != 0, f"kubectl {' '.join(arguments)}: {done.stdout}"
-        return done.stderr
-
 
 @dataclass(frozen=True)
 class Place:
@@ -71,9 +57,8 @@ class Place:
 
     def apply(self, *objects: Object) -> str:
         """``kubectl apply`` of these objects."""
-        return self.kubectl(
-            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        )
+        everything = {"apiVersion": "v1", "kind": "List", "items": objects}
+        return self.kubectl("apply", "-f", "-", stdin=json.dumps(everything))
 
     def condition(self, plural: str, name: str, kind: str) -> str:
         """The status of a condition, empty where there is none."""
@@ -125,6 +110,30 @@ def _image(name: str, image: str) -> Sequence[str]:
     return "--set", f"images.{name}.repository={repository}", "--set-string", f"images.{name}.tag={tag}"
 
 
-def documents(text: str) -> list[dict[str, Any]]:
-    """The objects of a YAML file."""
-    return [each for each in yaml.safe_load_all(text) if each]
+TRAIN = """
+import torch
+import modelyard_trainer
+
+with modelyard_trainer.run() as run:
+    model = torch.nn.Linear(4, 2)
+    run.save(model, example_inputs=torch.zeros(2, 4), metrics={"loss": 0.5})
+"""
+
+
+def small_training(here: Place, name: str = "small", **spec: Any) -> None:
+    """A TrainingJob that trains nothing, and publishes a linear layer."""
+    sources(here.cluster)
+    here.cluster.patch("configmaps", "code", {"data": {"train.py": TRAIN}})
+    here.apply(
+        {
+            "apiVersion": "modelyard.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "metadata": {"name": name},
+            "spec": {
+                "code": {"configMap": {"name": "code"}},
+                "entrypoint": {"script": "train.py"},
+                "output": {"uri": "pvc://models/small"},
+                **spec,
+            },
+        }
+    )

@@ -67,12 +67,11 @@ def test_without_a_gpu_the_status_says_so_and_names_the_remedy(here: Place) -> N
 def test_with_gpus_both_land_on_the_node(here: Place, gpus: None, node: str) -> None:
     here.apply(TRAINING, SERVICE)
 
-    def landed(kind: str) -> bool:
-        pods = here.kubectl(
-            "get", "pods", "-l", f"modelyard.dev/kind={kind}", "-o", "jsonpath={.items[*].spec.nodeName}"
-        )
-        return pods.split() == [node]
-
     for kind in ("TrainingJob", "ModelService"):
-        until(lambda kind=kind: landed(kind), f"the pod of the {kind} is on {node}", seconds=60)
+
+        def landed(selector: str = f"modelyard.dev/kind={kind}") -> bool:
+            nodes = here.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].spec.nodeName}")
+            return nodes.split() == [node]
+
+        until(landed, f"the pod of the {kind} is on {node}", seconds=60)
     here.wait("trainingjobs", "gpu", "Complete", seconds=120)

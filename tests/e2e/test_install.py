@@ -6,42 +6,14 @@ import httpx
 import pytest
 
 from charts import Helm
-from installed import RELEASE, SYSTEM, Kubectl, Place, install, place
-from operators import sources
+from installed import RELEASE, SYSTEM, Kubectl, Place, install, place, small_training
 from waiting import until
-
-TRAIN = """
-import torch
-import modelyard_trainer
-
-with modelyard_trainer.run() as run:
-    model = torch.nn.Linear(4, 2)
-    run.save(model, example_inputs=torch.zeros(2, 4), metrics={"loss": 0.5})
-"""
 
 
 @pytest.fixture
 def here(client: httpx.Client, kubectl: Kubectl, modelyard: None) -> Iterator[Place]:
     with place(client, kubectl, "install") as here:
         yield here
-
-
-def small_training(here: Place, name: str = "small") -> None:
-    """Trains nothing, and publishes a linear layer."""
-    sources(here.cluster)
-    here.cluster.patch("configmaps", "code", {"data": {"train.py": TRAIN}})
-    here.apply(
-        {
-            "apiVersion": "modelyard.dev/v1alpha1",
-            "kind": "TrainingJob",
-            "metadata": {"name": name},
-            "spec": {
-                "code": {"configMap": {"name": "code"}},
-                "entrypoint": {"script": "train.py"},
-                "output": {"uri": "pvc://models/small"},
-            },
-        }
-    )
 
 
 def operator_is_gone(kubectl: Kubectl) -> bool:
