@@ -8,9 +8,8 @@ from typing import Self
 
 import httpx
 import pytest
-from test_install import small_training
 
-from installed import Kubectl, Place, place
+from installed import Kubectl, Place, place, small_training
 from waiting import until
 
 THREADS = 4

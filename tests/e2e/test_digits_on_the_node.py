@@ -65,9 +65,8 @@ def objects(digits: Place) -> list[Object]:
 
 
 def versions(digits: Place) -> dict[str, str]:
-    return {
-        f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for each in objects(digits)
-    }
+    found = [(each["kind"], each["metadata"]) for each in objects(digits)]
+    return {f"{kind}/{metadata['name']}": metadata["resourceVersion"] for kind, metadata in found}
 
 
 def test_the_service_answers_right(digits: Place) -> None:
@@ -115,9 +114,7 @@ def test_explain_and_get_speak_for_themselves(digits: Place) -> None:
 
 def test_events_tell_the_story_once(digits: Place) -> None:
     events = json.loads(digits.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
-    ours = [
-        (each["regarding"]["kind"], each["reason"]) for each in events if each["regarding"]["kind"] == "TrainingJob"
-    ]
+    ours = [(each["reason"], each["note"]) for each in events if each["regarding"]["kind"] == "TrainingJob"]
     assert ours, "there are events"
     assert len(ours) == len(set(ours)), ours
 

@@ -9,10 +9,9 @@ from modelyard.clusters.kube.handover import handover
 
 def deployment(replicas: int | None, *owners: str, kind: str = "Deployment") -> JsonObject:
     """As it is found; without a number, as it is to be applied."""
-    fields: list[JsonValue] = [
-        *({"manager": owner, "fieldsV1": {"f:spec": {"f:replicas": {}}}} for owner in owners),
-        {"manager": "other", "fieldsV1": {"f:status": {}}},
-    ]
+    fields: list[JsonValue] = [{"manager": "other", "fieldsV1": {"f:status": {}}}]
+    for owner in owners:
+        fields.append({"manager": owner, "fieldsV1": {"f:spec": {"f:replicas": {}}}})  # noqa: PERF401  typed
     return {
         "apiVersion": "apps/v1",
         "kind": kind,
