@@ -66,6 +66,10 @@ class Processes:
         """What it said, over all its starts."""
         return self.folder / f"{name}.log"
 
+    def end_of_log(self, name: str) -> str:
+        """Its last lines, for a message."""
+        return self.log(name).read_text(errors="replace")[-2000:]
+
     def _read(self) -> dict[str, tuple[int, int]]:
         with suppress(FileNotFoundError):
             return {name: (pid, started) for name, (pid, started) in json.loads(self._path.read_text()).items()}
