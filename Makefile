@@ -6,7 +6,7 @@ STAMP := .venv/installed
 # Set in some containers; it makes every start compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-api test-local cluster-up cluster-down cluster-env check format generate lock clean
+.PHONY: demo test test-unit test-api test-local test-e2e cluster-up cluster-down cluster-env check format generate lock clean
 
 demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
 	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
@@ -25,8 +25,12 @@ test-api: $(STAMP)
 	@echo "the API tier; its first run builds Kubernetes, about 8 minutes on 2 cores"
 	$(BIN)/pytest tests/api
 
-cluster-up:  ## a Kubernetes API server with its controllers on this machine, as plain processes
-	@$(PYTHON) tests/cluster/cluster.py up
+# A real node: root on Linux, with containerd from Debian. Skipped elsewhere, except in CI.
+test-e2e: $(STAMP)
+	$(BIN)/pytest tests/e2e
+
+cluster-up:  ## a Kubernetes with one node on this machine, as plain processes; UP="--no-node" for the API server only
+	@$(PYTHON) tests/cluster/cluster.py up $(UP)
 
 cluster-down:
 	@$(PYTHON) tests/cluster/cluster.py down

@@ -62,6 +62,10 @@ class Processes:
         """Its process id; ``KeyError`` when it was never started."""
         return self._read()[name][0]
 
+    def pids(self) -> dict[str, int]:
+        """The process ids of all that were started and not ended."""
+        return {name: pid for name, (pid, _) in self._read().items()}
+
     def log(self, name: str) -> Path:
         """What it said, over all its starts."""
         return self.folder / f"{name}.log"

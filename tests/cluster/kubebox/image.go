@@ -41,12 +41,14 @@ func pushImage(program, reference string) error {
 	if err != nil {
 		return err
 	}
-	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
-		OS:           "linux",
-		Architecture: runtime.GOARCH,
-		RootFS:       v1.RootFS{Type: "layers"},
-		Config:       v1.Config{Entrypoint: []string{"/" + filepath.Base(program)}, User: "65532:65532"},
-	})
+	config, err := image.ConfigFile()
+	if err != nil {
+		return err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = "linux", runtime.GOARCH
+	config.Config = v1.Config{Entrypoint: []string{"/" + filepath.Base(program)}, User: "65532:65532"}
+	image, err = mutate.ConfigFile(image, config)
 	if err != nil {
 		return err
 	}
