@@ -21,8 +21,8 @@ test: $(STAMP)  ## all tests that this machine can run; the end names those that
 test-unit test-local test-api test-e2e: $(STAMP)
 	$(BIN)/python tests/tiers.py $(@:test-%=%)
 
-cluster-up:  ## a Kubernetes API server with its controllers on this machine, as plain processes
-	@$(PYTHON) tests/cluster/cluster.py up
+cluster-up:  ## a Kubernetes with one node on this machine, as plain processes; UP="--no-node" for the API server only
+	@$(PYTHON) tests/cluster/cluster.py up $(UP)
 
 cluster-down:
 	@$(PYTHON) tests/cluster/cluster.py down

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lacking import LackingError
 from processes import Processes
@@ -24,6 +25,7 @@ SECONDS_TO_START = 120
 PORTS = range(20000, 32000)
 
 Flags = Mapping[str, str]
+Object = dict[str, Any]
 
 
 class ControlPlane:
@@ -46,7 +48,7 @@ class ControlPlane:
             return
         self.down()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._flags.write_text(json.dumps({**_api_server(_free_port()), **(api_server_flags or {})}))
+        self._flags.write_text(json.dumps({**_api_server(free_port()), **(api_server_flags or {})}))
         subprocess.run([self.kubebox, "certificates", "certificates"], cwd=self.folder, check=True)
         for user in ("admin", CONTROLLERS, SCHEDULER):
             self.write_kubeconfig(user)
@@ -62,12 +64,15 @@ class ControlPlane:
 
     def down(self) -> None:
         """End all processes and remove the folder, if it is a cluster's."""
-        if not self.folder.exists() or not any(self.folder.iterdir()):
-            return
-        if not self._flags.exists():
+        self.check_owner()
+        if self.folder.exists():
+            self.processes.kill_all()
+            shutil.rmtree(self.folder)
+
+    def check_owner(self) -> None:
+        """Raise ``LackingError`` if the folder holds something else than a cluster."""
+        if self.folder.exists() and any(self.folder.iterdir()) and not self._flags.exists():
             raise LackingError(f"{self.folder} holds something else than a cluster; name another folder.")
-        self.processes.kill_all()
-        shutil.rmtree(self.folder)
 
     def stop_api_server(self) -> None:
         """End the API server as a crash would; its data stays.
@@ -83,21 +88,41 @@ class ControlPlane:
         while not self.ready():
             for name in (ETCD, API_SERVER):
                 if not self.processes.running(name):
-                    raise LackingError(f"{name} ended at once; its log ends with:\n{self._end_of_log(name)}")
+                    raise LackingError(f"{name} ended at once; its log ends with:\n{self.processes.end_of_log(name)}")
             if time.monotonic() > deadline:
                 raise LackingError(
-                    f"the API server was not ready in {SECONDS_TO_START} s:\n{self._end_of_log(API_SERVER)}"
+                    f"the API server was not ready in {SECONDS_TO_START} s:\n{self.processes.end_of_log(API_SERVER)}"
                 )
             time.sleep(0.05)
 
     def ready(self) -> bool:
         """Whether the API server says so."""
-        connection = http.client.HTTPSConnection(LOOPBACK, self.port, context=self.tls(), timeout=5)
         try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.HTTPStatus.OK
+            status, _ = self._ask("GET", "/readyz")
         except (OSError, http.client.HTTPException):
             return False
+        return status == http.HTTPStatus.OK
+
+    def get(self, path: str) -> Object | None:
+        """The object of this path; none where the server has none."""
+        status, answer = self._ask("GET", path)
+        return json.loads(answer) if status == http.HTTPStatus.OK else None
+
+    def apply(self, collection: str, body: Object) -> None:
+        """Create the object in its collection, or make it as given."""
+        path = f"{collection}/{body['metadata']['name']}?fieldManager=test-cluster&force=true"
+        status, answer = self._ask("PATCH", path, json.dumps(body), {"Content-Type": "application/apply-patch+yaml"})
+        if status >= http.HTTPStatus.BAD_REQUEST:
+            raise LackingError(f"{path} was refused: {answer.decode()}")
+
+    def _ask(
+        self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        connection = http.client.HTTPSConnection(LOOPBACK, self.port, context=self.tls(), timeout=5)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return response.status, response.read()
         finally:
             connection.close()
 
@@ -148,9 +173,6 @@ class ControlPlane:
         command = [str(self.kubebox), name, *(f"--{flag}={value}" for flag, value in flags.items())]
         self.processes.start(name, command, dies_with_parent=self._dies_with_parent)
 
-    def _end_of_log(self, name: str) -> str:
-        return self.processes.log(name).read_text(errors="replace")[-2000:]
-
 
 def _api_server(port: int) -> Flags:
     return {
@@ -190,7 +212,8 @@ def _scheduler() -> Flags:
     return {"kubeconfig": f"{SCHEDULER}.kubeconfig", "leader-elect": "false", "secure-port": "0"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One on loopback that nobody listens on."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe:
             try:

@@ -62,9 +62,17 @@ class Processes:
         """Its process id; ``KeyError`` when it was never started."""
         return self._read()[name][0]
 
+    def pids(self) -> dict[str, int]:
+        """The process ids of all that were started and not ended."""
+        return {name: pid for name, (pid, _) in self._read().items()}
+
     def log(self, name: str) -> Path:
         """What it said, over all its starts."""
         return self.folder / f"{name}.log"
+
+    def end_of_log(self, name: str) -> str:
+        """Its last lines, for a message."""
+        return self.log(name).read_text(errors="replace")[-2000:]
 
     def _read(self) -> dict[str, tuple[int, int]]:
         with suppress(FileNotFoundError):

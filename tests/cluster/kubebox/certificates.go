@@ -17,7 +17,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const validity = 365 * 24 * time.Hour
+const (
+	validity = 365 * 24 * time.Hour
+	node     = "kubebox"    // the name of the node, where there is one
+	gateway  = "10.244.0.1" // where its pods reach the processes beside them
+)
 
 // identity is whom a certificate speaks for: a user and its group towards the API server, or a server by its names.
 type identity struct {
@@ -36,11 +40,18 @@ var identities = []identity{
 		names: []string{
 			"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 		},
-		ips: []string{"127.0.0.1", "10.96.0.1"}, // the second is the Service "kubernetes"
+		ips: []string{"127.0.0.1", "10.96.0.1", gateway}, // the second is the Service "kubernetes"
 	},
 	{file: "admin", user: "admin", group: "system:masters"},
 	{file: "kube-controller-manager", user: "system:kube-controller-manager"},
 	{file: "kube-scheduler", user: "system:kube-scheduler"},
+	{
+		file: "kubelet", user: "system:node:" + node, group: "system:nodes",
+		names: []string{node}, ips: []string{gateway},
+	},
+	{file: "kube-proxy", user: "system:kube-proxy"},
+	{file: "front-proxy", user: "front-proxy"},
+	{file: "metrics-server", user: "metrics-server", names: []string{"metrics-server.kube-system.svc"}},
 }
 
 // pair is a certificate and its key.

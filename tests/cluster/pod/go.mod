@@ -1,0 +1,3 @@
+module modelyard.dev/pod
+
+go 1.26.0
