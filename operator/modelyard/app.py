@@ -129,7 +129,10 @@ async def _guard(least: int) -> None:
 async def _work_when(listed: asyncio.Event, controller: Controller) -> None:
     await listed.wait()
     logger.info("all objects are known; the work begins")
-    await controller.run()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(controller.run())
+        await controller.first_pass()
+        logger.info("all objects are visited")
 
 
 def watches(
