@@ -44,13 +44,13 @@ class Reconciler(Generic[R]):
             await self._refuse(key, body, error, now)
             return None
         owner = owner_of(resource)
-        references = self.kind.references(resource)
+        children = await self._cluster.children(owner, key.namespace)
+        references = [each for each in self.kind.references(resource) if each.needed(children)]
         sources = {
             reference.key: found
             for reference in references
             if (found := await self._cluster.get(reference.key)) is not None
         }
-        children = await self._cluster.children(owner, key.namespace)
         wanted = self.kind.desired(resource, sources, children, self._settings)
         try:
             for child in wanted:
