@@ -53,15 +53,15 @@ class Reconciler(Generic[R]):
         }
         wanted = self.kind.desired(resource, sources, children, self._settings)
         try:
-            for child in wanted:
-                await self._cluster.apply(child, owner)
+            applied = [await self._cluster.apply(child, owner) for child in wanted]
         except Conflict as conflict:
             await self._write(resource, stalled(resource.status, "NameTaken", str(conflict), resource, now))
             raise
-        for surplus in surplus_of(children, wanted):
+        unwanted = surplus_of(children, wanted)
+        for surplus in unwanted:
             logger.info("%s: deleting %s, no longer wanted", key, surplus)
             await self._cluster.delete(surplus)
-        if wanted:
+        if any(applied) or unwanted:
             children = await self._cluster.children(owner, key.namespace)
         status = self.kind.observe(resource, sources, children, now)
         await self._write(resource, status)
