@@ -174,8 +174,22 @@ def watches(
     return registry
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Nothing is stored of an object, and nothing copied of each event to compare it with."""
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: object) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: object) -> None:
+        raise NotImplementedError
+
+
 def _kopf_settings(resources: Mapping[str, ResourceType]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.networking.error_backoffs = UNREACHABLE_BACKOFFS
