@@ -2,15 +2,15 @@
 
 import time
 
+from bench_cluster import BenchCluster, spread, training
 from modelyard.api.children import Children
 from modelyard.api.metadata import JsonObject, KubeObject
 from modelyard.api.settings import Settings
 from modelyard.clusters.kube.client import APPLY
 from modelyard.clusters.kube.resources import resource_types
 from modelyard.kinds import KINDS
-from modelyard.kinds.trainingjob import KIND, TrainingJob
-
-from bench_cluster import BenchCluster, spread, training
+from modelyard.kinds.trainingjob import KIND
+from modelyard.kinds.trainingjob.model import TrainingJob
 
 WORKERS = 4
 """As many as the operator has."""

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,7 +63,8 @@ class BenchCluster:
 
     async def operator_api(self) -> client.ApiClient:
         """The plain client of ``kubernetes.aio``, with the operator's account."""
-        return await config.new_client_from_config(str(self.operator_kubeconfig))
+        api: client.ApiClient = await config.new_client_from_config(str(self.operator_kubeconfig))
+        return api
 
     async def namespace(self, name: str) -> None:
         """A namespace with the code and the claim that its TrainingJobs refer to."""
@@ -144,10 +146,8 @@ class BenchCluster:
             assert isinstance(metadata, dict)
             name = str(metadata["name"])
             url = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
-            await self.admin.request(
-                "PATCH", url, query={"fieldManager": "benchmark"}, body=crd, content_type=APPLY
-            )
-            await until(lambda name=name: self._exists(f"{OURS[:-11]}/{name.partition('.')[0]}"), f"{name} served")
+            await self.admin.request("PATCH", url, query={"fieldManager": "benchmark"}, body=crd, content_type=APPLY)
+            await until(partial(self._exists, f"{OURS.rpartition('/')[0]}/{name.partition('.')[0]}"), f"{name} served")
 
     async def _account(self) -> None:
         """An account that may do everything, and a kubeconfig with its token."""

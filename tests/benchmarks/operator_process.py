@@ -1,6 +1,5 @@
 """The operator as a process that is measured: reconciles, memory, and when it has caught up."""
 
-import mmap
 import os
 import signal
 import socket
@@ -9,7 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
+COUNTED = str(Path(__file__).with_name("counted_operator.py"))
 CAUGHT_UP = "all objects are visited"
 COUNTER = "BENCHMARK_COUNTER"
 
@@ -29,7 +30,7 @@ class MeasuredOperator:
             COUNTER: str(self._counter),
         }
 
-    def __enter__(self) -> "MeasuredOperator":
+    def __enter__(self) -> Self:
         self._counter.write_bytes(bytes(8))
         self.log.write_bytes(b"")
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -37,7 +38,7 @@ class MeasuredOperator:
         self.began = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *os.environ.get("BENCHMARK_PYTHON_OPTIONS", "").split(), __file__],
+                [sys.executable, COUNTED],
                 env={**self._environment, "MODELYARD_PROBE_PORT": str(port)},
                 stdout=log,
                 stderr=log,
@@ -74,26 +75,3 @@ class MeasuredOperator:
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def main() -> None:
-    """Run the operator, counting."""
-    from modelyard import app
-    from modelyard.engine.reconcile import Reconciler
-
-    with Path(os.environ[COUNTER]).open("r+b") as file:
-        shared = mmap.mmap(file.fileno(), 8)
-    reconcile, count = Reconciler.reconcile, 0
-
-    async def counted(*arguments: object) -> float | None:
-        nonlocal count
-        count += 1
-        struct.pack_into("<Q", shared, 0, count)
-        return await reconcile(*arguments)  # type: ignore[arg-type]  # passed on as they are
-
-    Reconciler.reconcile = counted  # type: ignore[assignment,method-assign]
-    app.main()
-
-
-if __name__ == "__main__":
-    main()

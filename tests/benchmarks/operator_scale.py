@@ -12,8 +12,9 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class Benchmark:
         for start in ("first start", "restart"):
             self._say(f"{start} of the operator with {count} idle objects")
             with MeasuredOperator(self._cluster.operator_kubeconfig, FOLDER, namespace) as operator:
-                await until(lambda operator=operator: _now(operator.caught_up), "caught up", seconds=300)
+                await until(partial(_now, operator.caught_up), "caught up", seconds=300)
                 seconds = time.monotonic() - operator.began
                 await asyncio.sleep(5)  # so long is looked at the operator at rest
                 now, peak = operator.memory()
@@ -96,7 +97,7 @@ class Benchmark:
         await self._cluster.create(namespace, ["first"])
         await self._cluster.set_status(namespace, ["first"], finished_status())
         with MeasuredOperator(self._cluster.operator_kubeconfig, FOLDER, namespace) as operator:
-            await until(lambda: _now(operator.caught_up), "the operator works")
+            await until(partial(_now, operator.caught_up), "the operator works")
             self._cluster.log.new()
             before = operator.reconciles()
             kubelet = asyncio.create_task(self._cluster.run_pods(namespace)) if rate else None
@@ -157,7 +158,7 @@ class Benchmark:
         print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
 
 
-async def _now(look: Any) -> Any:
+async def _now(look: Callable[[], bool]) -> bool:
     return look()
 
 
@@ -166,7 +167,7 @@ def finished_status() -> JsonObject:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     digest = f"sha256:{64 * '1'}"
     text = "published pvc://models/digits"
-    true = {"status": "True", "observedGeneration": 1, "lastTransitionTime": now}
+    true: JsonObject = {"status": "True", "observedGeneration": 1, "lastTransitionTime": now}
     conditions: list[JsonObject] = [
         {**true, "type": "Accepted", "reason": "Valid", "message": ""},
         {**true, "type": "Running", "status": "False", "reason": "Complete", "message": ""},
