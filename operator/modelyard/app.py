@@ -141,7 +141,7 @@ def watches(
     """A registry of watches of all kinds, and of those children that carry our labels.
 
     kopf holds all event handlers back until every indexed kind has been listed. So the index functions fill the cache,
-    and the first event sets ``listed``: from then on, what is not in the cache is not there.
+    and the first event sets ``listed``: from then on, what is not in the cache is not there, and nothing is indexed.
     """
     registry = kopf.OperatorRegistry()
 
@@ -150,6 +150,9 @@ def watches(
         return account or kopf.login_with_kubeconfig(settings=settings)
 
     kopf.on.login(registry=registry)(login)
+
+    def listing(**_: object) -> bool:
+        return not listed.is_set()
 
     async def known(body: kopf.Body, **_: object) -> None:
         cluster.seen(dict(body))
@@ -169,7 +172,7 @@ def watches(
             continue
         labels = {resource.selector: kopf.PRESENT} if resource.selector else {}
         where = (resource.group, resource.version, resource.plural)
-        kopf.index(*where, id=f"{resource.plural}-known", labels=labels, registry=registry)(known)
+        kopf.index(*where, id=f"{resource.plural}-known", labels=labels, when=listing, registry=registry)(known)
         kopf.on.event(*where, labels=labels, registry=registry)(seen)
     return registry
 
