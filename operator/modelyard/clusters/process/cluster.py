@@ -123,7 +123,7 @@ class ProcessCluster:
     async def apply(self, child: KubeObject, owner: OwnerReference) -> bool:
         """Create the child or bring it to the given fields; False where it is so already.
 
-        A Job's spec is immutable, as in Kubernetes. Raises Conflict when an object of that name belongs to somebody else.
+        A Job's spec is immutable, as in Kubernetes. Raises Conflict when an object of that name is somebody else's.
         """
         old = self.store.get(child.key)
         if old is not None and not _owned_by(KubeObject.model_validate(old), owner.uid):
