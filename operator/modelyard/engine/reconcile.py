@@ -17,8 +17,9 @@ from modelyard.engine.kind import Kind
 from modelyard.engine.validation import problems
 
 R = TypeVar("R", bound=Resource)
-MISSING_SECONDS = 10.0
-"""So often is looked for what a resource refers to: not every cluster watches all that may be referred to."""
+MISSING_SECONDS, LONG_MISSING_SECONDS = 10.0, 60.0
+"""So often is looked for what a resource refers to, while it is new and when it is ten minutes old: not every cluster
+watches all that may be referred to, and thousands may wait."""
 logger = logging.getLogger(__name__)
 
 
@@ -68,7 +69,8 @@ class Reconciler(Generic[R]):
         revisit = self.kind.revisit(resource.model_copy(update={"status": status}), now)
         if all(reference.key in sources for reference in references):
             return revisit
-        return MISSING_SECONDS if revisit is None else min(revisit, MISSING_SECONDS)
+        again = _look_again(resource, now)
+        return again if revisit is None else min(revisit, again)
 
     async def _write(self, resource: R, status: Status) -> None:
         """Write the status if it says something new."""
@@ -124,6 +126,12 @@ def owner_of(resource: Resource) -> OwnerReference:
         name=resource.metadata.name,
         uid=resource.metadata.uid,
     )
+
+
+def _look_again(resource: Resource, now: datetime) -> float:
+    created = resource.metadata.creation_timestamp
+    age = (now - conditions.parse_timestamp(created)).total_seconds() if created else 0.0
+    return min(LONG_MISSING_SECONDS, max(MISSING_SECONDS, age / 10))
 
 
 def _deleted(body: JsonObject) -> bool:
