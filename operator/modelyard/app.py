@@ -23,6 +23,8 @@ from modelyard.kinds import KINDS
 from modelyard.settings import OperatorSettings, from_environment
 
 LEASE = "modelyard"
+WORKERS = 10
+"""So many objects are worked on at the same time; most of that is waiting for the API server."""
 GUARD_SECONDS = 5.0
 LOST_SECONDS = 60.0
 UNREACHABLE_BACKOFFS = (1, 1, 2, 3, 5, 8, 13, *(15,) * 240)
@@ -130,7 +132,7 @@ async def _work_when(listed: asyncio.Event, controller: Controller) -> None:
     await listed.wait()
     logger.info("all objects are known; the work begins")
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(controller.run())
+        tasks.create_task(controller.run(WORKERS))
         await controller.first_pass()
         logger.info("all objects are visited")
 

@@ -6,14 +6,12 @@ from bench_cluster import BenchCluster, spread, training
 from modelyard.api.children import Children
 from modelyard.api.metadata import JsonObject, KubeObject
 from modelyard.api.settings import Settings
+from modelyard.app import WORKERS
 from modelyard.clusters.kube.client import APPLY
 from modelyard.clusters.kube.resources import resource_types
 from modelyard.kinds import KINDS
 from modelyard.kinds.trainingjob import KIND
 from modelyard.kinds.trainingjob.model import TrainingJob
-
-WORKERS = 4
-"""As many as the operator has."""
 
 
 async def apply_children(cluster: BenchCluster, namespace: str, objects: int) -> tuple[float, int]:
@@ -41,7 +39,7 @@ async def apply_children(cluster: BenchCluster, namespace: str, objects: int) ->
 
     async with api:
         began = time.monotonic()
-        await spread(one, objects, WORKERS)
+        await spread(one, objects, WORKERS)  # as many at a time as the operator
         seconds = time.monotonic() - began
     return seconds, sum(map(len, manifests))
 
