@@ -23,6 +23,7 @@ def table(results: Mapping[str, Any]) -> str:
         *((f"  {name}", "", f"{figure} ({source})") for name, figure, source in PEERS),
         ("  reconciles a second", f"{burst['reconcilesPerSecond']:.0f}", ""),
         ("  API requests an object", f"{burst['requestsPerObject']:.1f}", ""),
+        ("  CPU of the operator an object", f"{burst['cpuMillisecondsPerObject']:.0f} ms", ""),
         ("  p99 from creation to children", f"{burst['p99Seconds']:.1f} s", ""),
         ("  peak memory", f"{burst['peakMemoryMiB']:.0f} MiB", ""),
         ("50 a second: p50 from creation to children", f"{steady['p50Seconds']:.2f} s", ""),
