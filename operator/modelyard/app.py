@@ -27,6 +27,8 @@ from modelyard.telemetry.metrics import Metrics
 from modelyard.telemetry.server import PortError, metrics_served, probes_answered
 
 LEASE = "modelyard"
+WORKERS = 10
+"""So many objects are worked on at the same time; most of that is waiting for the API server."""
 GUARD_SECONDS = 5.0
 LOST_SECONDS = 60.0
 UNREACHABLE_BACKOFFS = (1, 1, 2, 3, 5, 8, 13, *(15,) * 240)
@@ -144,7 +146,10 @@ async def _guard(least: int, metrics: Metrics) -> None:
 async def _work_when(listed: asyncio.Event, controller: Controller) -> None:
     await listed.wait()
     logger.info("all objects are known; the work begins")
-    await controller.run()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(controller.run(WORKERS))
+        await controller.first_pass()
+        logger.info("all objects are visited")
 
 
 def watches(
@@ -153,7 +158,7 @@ def watches(
     """A registry of watches of all kinds, and of those children that carry our labels; ``shown`` is told the kinds.
 
     kopf holds all event handlers back until every indexed kind has been listed. So the index functions fill the cache,
-    and the first event sets ``listed``: from then on, what is not in the cache is not there.
+    and the first event sets ``listed``: from then on, what is not in the cache is not there, and nothing is indexed.
     """
     registry = kopf.OperatorRegistry()
 
@@ -162,6 +167,9 @@ def watches(
         return account or kopf.login_with_kubeconfig(settings=settings)
 
     kopf.on.login(registry=registry)(login)
+
+    def listing(**_: object) -> bool:
+        return not listed.is_set()
 
     async def known(body: kopf.Body, **_: object) -> None:
         cluster.seen(dict(body))
@@ -182,13 +190,27 @@ def watches(
             continue
         labels = {resource.selector: kopf.PRESENT} if resource.selector else {}
         where = (resource.group, resource.version, resource.plural)
-        kopf.index(*where, id=f"{resource.plural}-known", labels=labels, registry=registry)(known)
+        kopf.index(*where, id=f"{resource.plural}-known", labels=labels, when=listing, registry=registry)(known)
         kopf.on.event(*where, labels=labels, registry=registry)(seen)
     return registry
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Nothing is stored of an object, and nothing copied of each event to compare it with."""
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: object) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: object) -> None:
+        raise NotImplementedError
+
+
 def _kopf_settings(resources: Mapping[str, ResourceType]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.networking.error_backoffs = UNREACHABLE_BACKOFFS

@@ -64,7 +64,7 @@ class Model(Document):
         return [each.message for each in self.validation_rules if each.transition and not getattr(self, each.name)(old)]
 
 
-class Observed(Model):
-    """A frozen part of an object that others write too: fields that we do not use are ignored."""
+class Observed(Document):
+    """A frozen part of an object that others write too: fields that we do not use are ignored, and no rules hold."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)

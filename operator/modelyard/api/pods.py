@@ -258,6 +258,12 @@ class Pod(KubeObject):
     status: PodStatus = PodStatus()
 
     @property
+    def scheduled(self) -> bool:
+        """Whether it has a node, or had one."""
+        placed = any(each.type == "PodScheduled" and each.status == "True" for each in self.status.conditions)
+        return placed or self.ready or self.finished
+
+    @property
     def ready(self) -> bool:
         """Whether traffic may go to it."""
         return any(condition.type == "Ready" and condition.status == "True" for condition in self.status.conditions)

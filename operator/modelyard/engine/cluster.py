@@ -32,8 +32,8 @@ class Cluster(Protocol):
     async def children(self, owner: OwnerReference, namespace: str) -> Children:
         """What ``owner`` owns now, by uid, and the pods of that."""
 
-    async def apply(self, child: KubeObject, owner: OwnerReference) -> None:
-        """Create the child or bring it to the given fields, owned by ``owner``. Raises Conflict."""
+    async def apply(self, child: KubeObject, owner: OwnerReference) -> bool:
+        """Create the child or bring it to the given fields, owned by ``owner``; False: it was so. Raises Conflict."""
 
     async def delete(self, key: ObjectKey) -> None:
         """Delete the object and all that it owns. No error if it is gone."""

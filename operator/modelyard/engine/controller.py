@@ -39,6 +39,8 @@ class Controller:
         )
         self._listed = asyncio.Event()
         self._referrers: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
+        self._referred: dict[ObjectKey, object] = {}
+        """The version of each object's spec whose references are known."""
 
     async def run(self, workers: int = 4) -> None:
         """Watch and work, until cancelled. Raises what the watch raises."""
@@ -111,7 +113,8 @@ class Controller:
     async def _reconcile(self, key: ObjectKey) -> float | None:
         reconciler = self._reconcilers[key.kind]
         body = await self._cluster.get(key)
-        if body is not None:
+        if body is not None and self._referred.get(key) != (version := _spec_version(body)):
+            self._referred[key] = version
             for source in _sources(reconciler.kind, body):
                 self._referrers[source].add(key)
         return await reconciler.reconcile(key, datetime.now(UTC))
@@ -131,6 +134,11 @@ class Controller:
         if KIND_LABEL in labels and NAME_LABEL in labels:
             concerned.add(ObjectKey(labels[KIND_LABEL], thing.metadata.namespace, labels[NAME_LABEL]))
         return {key for key in concerned if key.kind in self._reconcilers}
+
+
+def _spec_version(body: JsonObject) -> tuple[object, object]:
+    metadata = body.get("metadata")
+    return (metadata.get("uid"), metadata.get("generation")) if isinstance(metadata, dict) else (None, None)
 
 
 def _sources(kind: Kind[Resource], body: JsonObject) -> list[ObjectKey]:

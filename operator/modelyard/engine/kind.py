@@ -39,6 +39,14 @@ class SourceReference:
 
     field: str
     key: ObjectKey
+    copy: ObjectKey | None = None
+    """The child that holds a copy of it. While that is there, the original is not looked at."""
+
+    def needed(self, children: Children) -> bool:
+        """Whether it has to be looked at; a claim only has to be there when the first child is made."""
+        if self.key.kind == "PersistentVolumeClaim":
+            return not children.objects
+        return self.copy is None or all(child.key != self.copy for child in children.objects)
 
 
 @dataclass(frozen=True)

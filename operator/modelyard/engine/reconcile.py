@@ -18,8 +18,9 @@ from modelyard.engine.kind import Kind
 from modelyard.engine.validation import problems
 
 R = TypeVar("R", bound=Resource)
-MISSING_SECONDS = 10.0
-"""So often is looked for what a resource refers to: not every cluster watches all that may be referred to."""
+MISSING_SECONDS, LONG_MISSING_SECONDS = 10.0, 60.0
+"""So often is looked for what a resource refers to, while it is new and when it is ten minutes old: not every cluster
+watches all that may be referred to, and thousands may wait."""
 logger = logging.getLogger(__name__)
 
 
@@ -50,31 +51,32 @@ class Reconciler(Generic[R]):
             await self._refuse(key, body, error, now)
             raise Refused(str(key)) from error
         owner = owner_of(resource)
-        references = self.kind.references(resource)
+        children = await self._cluster.children(owner, key.namespace)
+        references = [each for each in self.kind.references(resource) if each.needed(children)]
         sources = {
             reference.key: found
             for reference in references
             if (found := await self._cluster.get(reference.key)) is not None
         }
-        children = await self._cluster.children(owner, key.namespace)
         wanted = self.kind.desired(resource, sources, children, self._settings)
         try:
-            for child in wanted:
-                await self._cluster.apply(child, owner)
+            applied = [await self._cluster.apply(child, owner) for child in wanted]
         except Conflict as conflict:
             await self._write(resource, stalled(resource.status, "NameTaken", str(conflict), resource, now))
             raise
-        for surplus in surplus_of(children, wanted):
+        unwanted = surplus_of(children, wanted)
+        for surplus in unwanted:
             logger.info("%s: deleting %s, no longer wanted", key, surplus)
             await self._cluster.delete(surplus)
-        if wanted:
+        if any(applied) or unwanted:
             children = await self._cluster.children(owner, key.namespace)
         status = self.kind.observe(resource, sources, children, now)
         await self._write(resource, status)
         revisit = self.kind.revisit(resource.model_copy(update={"status": status}), now)
         if all(reference.key in sources for reference in references):
             return revisit
-        return MISSING_SECONDS if revisit is None else min(revisit, MISSING_SECONDS)
+        again = _look_again(resource, now)
+        return again if revisit is None else min(revisit, again)
 
     async def _write(self, resource: R, status: Status) -> None:
         """Write the status if it says something new."""
@@ -137,6 +139,12 @@ def owner_of(resource: Resource) -> OwnerReference:
         name=resource.metadata.name,
         uid=resource.metadata.uid,
     )
+
+
+def _look_again(resource: Resource, now: datetime) -> float:
+    created = resource.metadata.creation_timestamp
+    age = (now - conditions.parse_timestamp(created)).total_seconds() if created else 0.0
+    return min(LONG_MISSING_SECONDS, max(MISSING_SECONDS, age / 10))
 
 
 def _deleted(body: JsonObject) -> bool:

@@ -63,14 +63,16 @@ class FakeCluster:
             ),
         )
 
-    async def apply(self, child: KubeObject, owner: OwnerReference) -> None:
+    async def apply(self, child: KubeObject, owner: OwnerReference) -> bool:
         old = self.objects.get(child.key)
         if old is not None and owner.uid not in _owners(old):
             raise Conflict(f"{child.key} exists and belongs to another object")
         owned = child.metadata.model_copy(update={"owner_references": [owner]})
         self.put(child.model_copy(update={"metadata": owned}).to_manifest())
-        if self.objects[child.key] != old:
+        changed = self.objects[child.key] != old
+        if changed:
             self.writes.append(f"apply {child.key}")
+        return changed
 
     async def delete(self, key: ObjectKey) -> None:
         self.writes.append(f"delete {key}")

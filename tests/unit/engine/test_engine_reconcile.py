@@ -207,3 +207,11 @@ def test_a_visit_says_when_the_next_one_is_due() -> None:
     found = Visited()
     found.put("{text: again}")
     assert found.visit() == 60.0
+
+
+@pytest.mark.parametrize(("age", "expected"), [(0, 10.0), (300, 30.0), (86400, 60.0)])
+def test_the_longer_something_is_missing_the_less_often_it_is_looked_for(age: int, expected: float) -> None:
+    found = Visited()
+    created = (NOW - timedelta(seconds=age)).isoformat()
+    found.cluster.put({**toy("a", "{source: nowhere}"), "metadata": {"name": "a", "creationTimestamp": created}})
+    assert found.visit() == expected

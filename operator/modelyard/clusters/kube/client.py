@@ -64,7 +64,10 @@ class KubeClient:
             config.load_incluster_config()
         except config.ConfigException:
             await config.load_kube_config()
-        return cls(client.ApiClient())
+        configuration = client.Configuration.get_default_copy()
+        # Else each request goes through a thread that looks for a ~/.netrc.
+        configuration.client_session_kwargs = {"trust_env": False}
+        return cls(client.ApiClient(configuration))
 
     async def __aenter__(self) -> Self:
         return self

@@ -135,17 +135,19 @@ class KubeCluster:
         )
         return Children(objects=owned, pods=tuple(self._cache.owned(labels, Pod)))
 
-    async def apply(self, child: KubeObject, owner: OwnerReference) -> None:
-        """Create the child or bring it back to the given fields; no request where it already is so.
+    async def apply(self, child: KubeObject, owner: OwnerReference) -> bool:
+        """Create the child or bring it back to the given fields; no request, and False, where it already is so.
 
         Raises Conflict where an object of that name belongs to somebody else, ApiError.
         """
         found = self._cache.get(child.key)
         if found is not None and not _owned_by(found, owner.uid):
             raise Conflict(f"{child.key} exists and belongs to another object; delete it or rename this one")
+        if found is not None and child.kind in IMMUTABLE:
+            return False
         manifest = stamped(_manifest(child, owner))
-        if found is not None and (child.kind in IMMUTABLE or _as_applied(manifest, found)):
-            return
+        if found is not None and _as_applied(manifest, found):
+            return False
         path = self._resources[child.kind].path(child.key)
         if found is not None and (first := handover(manifest, found, FIELD_MANAGER)) is not None:
             query = {"fieldManager": HANDOVER_MANAGER}
@@ -159,6 +161,7 @@ class KubeCluster:
         )
         logger.info("%s %s/%s: applied %s", owner.kind, child.metadata.namespace, owner.name, child.key)
         self.seen(answer)
+        return True
 
     async def delete(self, key: ObjectKey) -> None:
         """Delete the object; the garbage collector deletes what it owns. Raises ApiError."""

@@ -121,10 +121,10 @@ class ProcessCluster:
         reports = {pod.metadata.name: self.node.progress[pod.key] for pod in pods if pod.key in self.node.progress}
         return Children(objects=owned, pods=pods, progress=reports)
 
-    async def apply(self, child: KubeObject, owner: OwnerReference) -> None:
-        """Create the child or bring it to the given fields. A Job's spec is immutable, as in Kubernetes.
+    async def apply(self, child: KubeObject, owner: OwnerReference) -> bool:
+        """Create the child or bring it to the given fields; False where it is so already.
 
-        Raises Conflict when an object of that name belongs to somebody else.
+        A Job's spec is immutable, as in Kubernetes. Raises Conflict when an object of that name is somebody else's.
         """
         old = self.store.get(child.key)
         if old is not None and not _owned_by(KubeObject.model_validate(old), owner.uid):
@@ -134,6 +134,7 @@ class ProcessCluster:
         if old is not None and child.kind == "Job":
             wanted["spec"] = old["spec"]
         self.store.put(child.key, wanted)
+        return self.store.get(child.key) is not old
 
     async def delete(self, key: ObjectKey) -> None:
         """Delete the object; what it owned follows."""

@@ -35,14 +35,20 @@ def attempt_name(job: TrainingJob, attempt: int) -> str:
     return f"{service_name(job)}-{attempt}"
 
 
+def code_name(job: TrainingJob) -> str:
+    """The name of the job's own copy of its code."""
+    return f"{service_name(job)}-code"
+
+
 def references(job: TrainingJob) -> list[SourceReference]:
     """The ConfigMap and the claims that the job needs."""
     namespace = job.metadata.namespace
     found = []
     if job.spec.code is not None:
-        found.append(
-            SourceReference("spec.code.configMap", ObjectKey("ConfigMap", namespace, job.spec.code.config_map.name))
-        )
+        key = ObjectKey("ConfigMap", namespace, job.spec.code.config_map.name)
+        copy = ObjectKey("ConfigMap", namespace, code_name(job))
+        # A finished job says when its code was edited since.
+        found.append(SourceReference("spec.code.configMap", key, copy if job.status.completion_time is None else None))
     for field, uri in (
         ("spec.checkpoint.uri", job.spec.checkpoint.uri if job.spec.checkpoint else None),
         ("spec.output.uri", job.spec.output.uri if job.spec.output else None),
@@ -91,7 +97,7 @@ def resolve(job: TrainingJob, code: ConfigMap | None, image: str) -> Resolved:
 
 def code_of(job: TrainingJob, children: Children) -> ConfigMap | None:
     """The job's own copy of its code, once it is there; its data as they are, its metadata as they should be."""
-    found = children.find(ConfigMap, f"{service_name(job)}-code")
+    found = children.find(ConfigMap, code_name(job))
     return None if found is None else _copy(job, found.data)
 
 
@@ -104,7 +110,7 @@ def code_copy(job: TrainingJob, sources: Sources) -> ConfigMap | None:
 
 
 def _copy(job: TrainingJob, data: dict[str, str]) -> ConfigMap:
-    return ConfigMap(metadata=_metadata(job, f"{service_name(job)}-code"), data=data, immutable=True)
+    return ConfigMap(metadata=_metadata(job, code_name(job)), data=data, immutable=True)
 
 
 def rendezvous_service(job: TrainingJob) -> Service:
@@ -170,7 +176,7 @@ def _pods(job: TrainingJob, name: str, attempt: int, resolved: Resolved) -> PodT
     spec = job.spec
     mounts = [config_map_mount(f"{name}-run", layout.CONFIG)]
     if spec.code is not None:
-        mounts.append(config_map_mount(f"{service_name(job)}-code", layout.CODE))
+        mounts.append(config_map_mount(code_name(job), layout.CODE))
     mounts.extend(
         claim_mounts(spec.checkpoint.uri if spec.checkpoint else None, spec.output.uri if spec.output else None)
     )

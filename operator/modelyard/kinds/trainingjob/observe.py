@@ -135,8 +135,8 @@ def _scheduled(job: TrainingJob, pods: Sequence[Pod]) -> Condition:
     blocked = unplaced(pods)
     if blocked is not None:
         return false(SCHEDULED, blocked.reason, blocked.message)
-    if len(pods) < job.spec.nodes:
-        return unknown(SCHEDULED, "PodsPending", f"{len(pods)} of {job.spec.nodes} pods exist")
+    if len(pods) < job.spec.nodes or not all(pod.scheduled for pod in pods):
+        return unknown(SCHEDULED, "PodsPending", "waiting for a node for every pod")
     return true(SCHEDULED, "AllPodsScheduled", scheduling_note(pods))
 
 
