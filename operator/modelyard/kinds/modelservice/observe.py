@@ -15,13 +15,14 @@ from modelyard.kinds.endings import disrupted, stopped, termination_of, unschedu
 from modelyard.kinds.handoff import Handoff
 from modelyard.kinds.modelservice.desired import child_name, revision_of, source_of, target_of
 from modelyard.kinds.modelservice.model import LastFailure, ModelService, ModelServiceStatus, Revision
+from modelyard.storage.errors import ACCESS_REASONS
 
 MODEL_RESOLVED = "ModelResolved"
 ARTIFACT_VERIFIED = "ArtifactVerified"
 AVAILABLE = "Available"
 ROLLOUT_HEALTHY = "RolloutHealthy"
 SCALED_TO_ZERO = "ScaledToZero"
-ARTIFACT_REASONS = frozenset({"DigestMismatch", "ArtifactMissing", "ClaimNotMounted"})
+ARTIFACT_REASONS = ACCESS_REASONS | {"DigestMismatch", "ArtifactMissing", "ClaimNotMounted", "DownloadFailed"}
 
 
 def observe(service: ModelService, sources: Sources, children: Children, now: datetime) -> ModelServiceStatus:
