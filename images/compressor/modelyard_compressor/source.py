@@ -31,8 +31,8 @@ class Source:
 def open_source(place: ArtifactPlace) -> Source:
     """The artefact at ``place``, in this pod.
 
-    Raises StorageError (ArtifactMissing, DigestMismatch, what ``open_store`` and the storage raise) and CompressionError
-    (ModelMissing).
+    Raises StorageError (ArtifactMissing, DigestMismatch, what ``open_store`` and the storage raise) and
+    CompressionError (ModelMissing).
     """
     directory, manifest = open_artifact(place, place.secret)
     if manifest.file(MODEL_FILE) is None:

@@ -95,9 +95,7 @@ class Checkpoints:
         try:
             commit = Commit.model_validate_json(place.fetch(COMMIT_FILE).read_bytes())
             if (commit.step, commit.job_uid) != (step, self.job_uid):
-                raise StorageError(
-                    "DigestMismatch", f"{place.uri} holds step {commit.step} of job {commit.job_uid}"
-                )
+                raise StorageError("DigestMismatch", f"{place.uri} holds step {commit.step} of job {commit.job_uid}")
             for file in commit.files:
                 place.fetch(file.path, file.digest)
         except MissingError as error:

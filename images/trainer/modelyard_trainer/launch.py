@@ -54,7 +54,7 @@ def _attempt(work: Workspace) -> Termination:
         _require(code, run.script)
     for place in (run.output, run.checkpoint):
         if place is not None:
-            open_store(place.uri, place.secret).check()  # what cannot be written to is worth knowing before the training
+            open_store(place.uri, place.secret).check()  # what cannot be reached is worth knowing before the training
     _start_fork_server(work)
     from modelyard_trainer import ranks, worker  # noqa: PLC0415 - torch takes seconds; the fork server imports it too
 

@@ -93,9 +93,7 @@ def secret_mounts(*secrets: str) -> list[tuple[Volume, VolumeMount]]:
     return [
         (
             Volume(name=f"secret-{number}", secret=SecretSource(secret_name=secret, optional=True)),
-            VolumeMount(
-                name=f"secret-{number}", mount_path=layout.mount_path(layout.SECRETS, secret), read_only=True
-            ),
+            VolumeMount(name=f"secret-{number}", mount_path=layout.mount_path(layout.SECRETS, secret), read_only=True),
         )
         for number, secret in enumerate(secrets)
     ]

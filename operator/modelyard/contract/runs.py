@@ -22,7 +22,7 @@ class Place(Document):
 
     uri: str
     secret: str | None = None
-    """The Secret, mounted as ``secrets/<name>``, with the keys to it. Absent: the pod's own identity, or none needed."""
+    """The Secret with the keys to it, mounted as ``secrets/<name>``. Absent: the pod's own identity, or no need."""
 
 
 class ArtifactPlace(ArtifactReference, Place):

@@ -42,8 +42,8 @@ def manifest_of(
 def publish(directory: Path, manifest: Manifest, parent_uri: str, secret: str | None = None) -> PublishedArtifact:
     """Put a copy of ``directory`` to ``<parent_uri>/sha256-<12 hex digits>``, verified, so that it appears as a whole.
 
-    Publishing the same content twice, or at once from two places, gives the same reference. Raises StorageError:
-    StorageFull, PublishFailed, DigestMismatch, and what ``open_store`` and the storage raise; a reader sees nothing then.
+    Publishing the same content twice, or at once from two places, gives the same reference. Raises StorageError
+    (StorageFull, PublishFailed, DigestMismatch, what ``open_store`` and the storage raise); a reader sees nothing then.
     """
     digest = manifest.digest
     target_uri = f"{parent_uri.rstrip('/')}/sha256-{short(digest)}"
@@ -81,8 +81,8 @@ def open_artifact(reference: ArtifactReference, secret: str | None = None) -> tu
 def verify(store: Store, digest: Digest) -> Manifest:
     """The manifest in ``store``, if it has ``digest`` and every file has the digest that the manifest gives.
 
-    The files are in ``store.directory`` then. Raises StorageError: ArtifactMissing, DigestMismatch, and what the storage
-    raises.
+    The files are in ``store.directory`` then. Raises StorageError (ArtifactMissing, DigestMismatch, what the storage
+    raises).
     """
     try:
         manifest = Manifest.model_validate_json(store.fetch(MANIFEST_FILE).read_bytes())

@@ -1,4 +1,4 @@
-"""Storage that is a bucket of an object store, by obstore. Nothing can be renamed there: a marker, put last, commits."""
+"""Storage that is a bucket of an object store, by obstore. Nothing is renamed there: a marker, put last, commits."""
 
 import fcntl
 import hashlib
@@ -76,6 +76,10 @@ class Bucket:
                 obstore.head(self._objects, name)
         except MissingError:
             return False
+        except StorageError as error:
+            if error.reason == "StorageAccessDenied":
+                self.check()  # the answer to a HEAD has no words
+            raise
         return True
 
     def folders(self) -> list[str]:

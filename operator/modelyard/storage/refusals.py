@@ -12,7 +12,9 @@ from modelyard.storage.keys import Keys
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 _ADDRESS = re.compile(r"https?://[^/\s]+")
-_DENIED_CODES = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"})
+_DENIED_CODES = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
+)
 _METADATA_SERVICE = "169.254."
 """Where a client without keys asks the node for some."""
 

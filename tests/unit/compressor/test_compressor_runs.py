@@ -190,7 +190,8 @@ def test_data_of_its_own_is_checked_by_digest(root: Path, dense_net: onnx.ModelP
     _, termination = compress(root, source_artifact(root, dense_net, files), evaluation=evaluation)
 
     assert termination.reason == "DigestMismatch"
-    assert termination.message.startswith("spec.data.evaluation: expected sha256:000")
+    assert termination.message.startswith("spec.data.evaluation: file://")
+    assert "other.npz was changed: expected sha256:000" in termination.message
 
 
 def test_an_infeasible_trial_is_listed_and_the_others_go_on(root: Path, images: npt.NDArray[np.float32]) -> None:

@@ -52,7 +52,9 @@ def test_what_is_no_uri_or_leaves_its_volume_is_refused(text: str) -> None:
     assert caught.value.reason == "InvalidUri"
 
 
-@pytest.mark.parametrize("text", ["pvc://models", "pvc://models/digits", "s3://models", "s3://models/digits", "file:///srv"])
+@pytest.mark.parametrize(
+    "text", ["pvc://models", "pvc://models/digits", "s3://models", "s3://models/digits", "file:///srv"]
+)
 def test_a_part_is_added_below(text: str) -> None:
     assert str(parse(text) / "a") == f"{text}/a"
 
