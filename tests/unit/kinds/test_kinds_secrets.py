@@ -5,8 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from kind_stories import API_VERSION, DIGEST, Story, ended
-from modelyard.api.metadata import JsonObject
+from kind_stories import DIGEST, Story, ended
+from modelyard.api.metadata import API_VERSION, JsonObject
 from modelyard.api.references import LocalReference
 from modelyard.api.workloads import ConfigMap, Deployment, Job
 from modelyard.contract.reports import PublishedArtifact, Termination
