@@ -39,6 +39,11 @@ DEFAULTS = {
 
 # Kind, what is written besides the least, and what is stored besides the least and the defaults.
 ACCEPTED = {
+    "a bucket and the keys to it": (
+        "TrainingJob",
+        "output: {uri: 's3://models/a', secretRef: {name: store}}",
+        "output: {uri: 's3://models/a', secretRef: {name: store}}",
+    ),
     "the least of a training": ("TrainingJob", "{}", "{}"),
     "the least of a compression": ("CompressionJob", "{}", "{}"),
     "the least of a service": ("ModelService", "{}", "{}"),
@@ -89,6 +94,16 @@ ONE_STEP = "set exactly one of optimise and quantize in each step"
 
 # Kind, what is written besides the least, and all that the server has against it.
 REFUSED = {
+    "keys to a claim": (
+        "TrainingJob",
+        "output: {uri: 'pvc://models/a', secretRef: {name: store}}",
+        ["spec.output: secretRef is for s3:// only: a volume claim is mounted and needs no keys"],
+    ),
+    "keys to no place": (
+        "CompressionJob",
+        "data: {calibration: {secretRef: {name: store}}}",
+        ["spec.data.calibration: secretRef is for s3:// only: a volume claim is mounted and needs no keys"],
+    ),
     "a script without code": (
         "TrainingJob",
         "entrypoint: {script: t.py}",

@@ -15,10 +15,10 @@ import pytest
 from onnx import NodeProto, TensorProto, helper
 
 from modelyard.contract import layout
-from modelyard.contract.artifact import MODEL_FILE, ArtifactReference, Datatype, Lineage, TensorSpec
+from modelyard.contract.artifact import MODEL_FILE, Datatype, Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
 from modelyard.contract.reports import Termination
-from modelyard.contract.runs import ServeRun
+from modelyard.contract.runs import ArtifactPlace, ServeRun
 from modelyard.storage import artifacts
 
 URL_VARIABLE = "OIP_URL"
@@ -135,7 +135,7 @@ def publish(tmp_path_factory: pytest.TempPathFactory) -> Publish:
         lineage = Lineage(kind="TrainingJob", name=name, namespace="test", spec_digest=digest_of_bytes(b""))
         manifest = artifacts.manifest_of(directory, source.inputs, source.outputs, {}, {}, lineage)
         artifact = artifacts.publish(directory, manifest, f"file://{tmp_path_factory.mktemp('store')}")
-        return ServeRun(name=name, artifact=ArtifactReference(uri=artifact.uri, digest=artifact.digest))
+        return ServeRun(name=name, artifact=ArtifactPlace(uri=artifact.uri, digest=artifact.digest))
 
     return published
 

@@ -14,7 +14,7 @@ import pytest
 
 from modelyard.contract.artifact import Lineage
 from modelyard.contract.reports import Termination
-from modelyard.contract.runs import CheckpointRun, RunIdentity, TrainRun
+from modelyard.contract.runs import CheckpointRun, Place, RunIdentity, TrainRun
 from modelyard.storage import artifacts
 
 DEADLINE = 120.0
@@ -98,7 +98,7 @@ class Attempts:
             script=name,
             args=list(args),
             checkpoint=CheckpointRun(uri=f"file://{self.folder}/checkpoints"),
-            output_uri=f"file://{self.folder}/models",
+            output=Place(uri=f"file://{self.folder}/models"),
             lineage=LINEAGE,
         )
         (root / "config" / "run.json").write_text(run.to_json())

@@ -14,8 +14,8 @@ from modelyard.contract.artifact import CALIBRATION_FILE, EVALUATION_FILE, LABEL
 from modelyard.contract.base import Document
 from modelyard.contract.digest import Digest, digest_of_file
 from modelyard.contract.runs import DataRun
-from modelyard.storage.errors import StorageError
-from modelyard.storage.uri import local_path
+from modelyard.storage.errors import MissingError, StorageError
+from modelyard.storage.store import fetch_file
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.sessions import Tensor
 from modelyard_compressor.source import Source
@@ -65,16 +65,12 @@ def read_data(role: Role, asked: DataRun | None, source: Source, dtypes: dict[st
     """The samples for ``role``; None where none were asked for and the source artefact carries none.
 
     ``dtypes`` names each input of the model and its numpy dtype. Raises StorageError (DataMissing, DigestMismatch,
-    InvalidUri, ClaimNotMounted) and CompressionError (DataUnreadable, DataMismatch), both naming the spec's field.
+    what ``fetch_file`` raises) and CompressionError (DataUnreadable, DataMismatch), both naming the spec's field.
     """
     field = f"spec.data.{role}"
     if asked is not None:
-        path, uri = local_path(asked.uri), asked.uri
-        if not path.is_file():
-            raise StorageError("DataMissing", f"{field}: there is no file {uri}")
+        path, uri = _fetched(asked, field), asked.uri
         digest = digest_of_file(path)
-        if asked.digest is not None and asked.digest != digest:
-            raise StorageError("DigestMismatch", f"{field}: expected {asked.digest}, found {digest} at {uri}")
     else:
         entry = source.manifest.file(DEFAULT_FILES[role])
         if entry is None:
@@ -84,6 +80,15 @@ def read_data(role: Role, asked: DataRun | None, source: Source, dtypes: dict[st
     inputs = _model_inputs(arrays, dtypes, field)
     samples = len(next(iter(inputs.values())))
     return DataSet(DataOrigin(uri=uri, digest=digest, samples=samples), inputs, arrays.get(LABELS))
+
+
+def _fetched(asked: DataRun, field: str) -> Path:
+    try:
+        return fetch_file(asked.uri, asked.secret, asked.digest)
+    except MissingError as error:
+        raise StorageError("DataMissing", f"{field}: there is no file {asked.uri}") from error
+    except StorageError as error:
+        raise StorageError(error.reason, f"{field}: {error}") from error
 
 
 def shared_samples(calibration: DataSet, evaluation: DataSet) -> int:

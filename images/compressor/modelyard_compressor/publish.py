@@ -22,7 +22,7 @@ FRAMEWORKS = ("numpy", "onnx", "onnxruntime")
 def publish(
     selected: Subject, figures: CandidateFigures, source: Source, run: CompressRun, evaluation: DataSet, scratch: Path
 ) -> PublishedArtifact:
-    """Publish the candidate under ``run.output_uri``, with the source's own data files.
+    """Publish the candidate under ``run.output``, with the source's own data files.
 
     The artefact is put together in the empty folder ``scratch``. Its metrics hold no latency: the same job on the same
     data gives the same bytes, hence the same digest. Raises StorageError, among them CandidateChanged where the copy
@@ -49,4 +49,4 @@ def publish(
         frameworks={name: version(name) for name in FRAMEWORKS},
         lineage=run.lineage.model_copy(update={"parent": source.reference.digest}),
     )
-    return artifacts.publish(scratch, manifest, run.output_uri)
+    return artifacts.publish(scratch, manifest, run.output.uri, run.output.secret)

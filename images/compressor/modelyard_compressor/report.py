@@ -1,17 +1,14 @@
 """What does the report say, and where does it go? One JSON document, and a page made from nothing else."""
 
-import shutil
-import uuid
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 from modelyard.contract.artifact import ArtifactReference, Lineage
 from modelyard.contract.base import Document
 from modelyard.contract.reports import PublishedArtifact, ReportLocation
-from modelyard.contract.runs import GatesRun, RunIdentity
-from modelyard.storage.artifacts import place_directory
-from modelyard.storage.uri import local_path
+from modelyard.contract.runs import GatesRun, Place, RunIdentity
+from modelyard.storage.disk import storage_error
+from modelyard.storage.store import open_store
 from modelyard_compressor.accuracy import Metric
 from modelyard_compressor.data import DataOrigin
 from modelyard_compressor.latency import NOISY
@@ -85,23 +82,16 @@ class Report(Document):
         return any(latency.variation > NOISY for latency in self.baseline.latencies)
 
 
-def publish_report(report: Report, html: str, output_uri: str, name: str, scratch: Path) -> ReportLocation:
-    """Write both files to ``<output_uri>/<name>``, in place of those of an earlier try.
+def publish_report(report: Report, html: str, output: Place, name: str) -> ReportLocation:
+    """Write both files to ``<output>/<name>``, in place of those of an earlier try.
 
-    They are put together in the empty folder ``scratch``. Raises StorageError; the earlier report is back then.
+    Raises StorageError; the earlier report is there then.
     """
-    (scratch / HTML_FILE).write_text(html)
-    (scratch / JSON_FILE).write_text(report.to_json())
-    uri = f"{output_uri.rstrip('/')}/{name}"
-    target = local_path(uri)
-    earlier = target.with_name(f".replaced-{uuid.uuid4().hex[:12]}")
-    if target.exists():
-        target.rename(earlier)
+    place = open_store(output.uri, output.secret) / name
     try:
-        place_directory(scratch, [HTML_FILE, JSON_FILE], target, uri)
-    except BaseException:
-        if earlier.exists():
-            earlier.rename(target)
-        raise
-    shutil.rmtree(earlier, ignore_errors=True)
-    return ReportLocation(html=f"{uri}/{HTML_FILE}", json_=f"{uri}/{JSON_FILE}")
+        with place.staged(JSON_FILE, replace=True) as staging:
+            (staging / HTML_FILE).write_text(html)
+            (staging / JSON_FILE).write_text(report.to_json())
+    except OSError as error:
+        raise storage_error(error, place.uri, place.directory, "PublishFailed") from error
+    return ReportLocation(html=f"{place.uri}/{HTML_FILE}", json_=f"{place.uri}/{JSON_FILE}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.contract.artifact import MODEL_FILE, ArtifactReference, Manifest
+from modelyard.contract.runs import ArtifactPlace
 from modelyard.storage.artifacts import open_artifact
 from modelyard_compressor.failures import CompressionError
 
@@ -27,15 +28,15 @@ class Source:
         return self.model.stat().st_size
 
 
-def open_source(reference: ArtifactReference) -> Source:
-    """The artefact behind ``reference``.
+def open_source(place: ArtifactPlace) -> Source:
+    """The artefact at ``place``, in this pod.
 
-    Raises StorageError (ArtifactMissing, DigestMismatch, InvalidUri, ClaimNotMounted) and CompressionError
-    (ModelMissing).
+    Raises StorageError (ArtifactMissing, DigestMismatch, what ``open_store`` and the storage raise) and
+    CompressionError (ModelMissing).
     """
-    directory, manifest = open_artifact(reference)
+    directory, manifest = open_artifact(place, place.secret)
     if manifest.file(MODEL_FILE) is None:
         raise CompressionError(
-            "ModelMissing", f"spec.source: {reference.uri} holds no {MODEL_FILE}; let the training save its model"
+            "ModelMissing", f"spec.source: {place.uri} holds no {MODEL_FILE}; let the training save its model"
         )
-    return Source(reference, directory, manifest)
+    return Source(ArtifactReference(uri=place.uri, digest=place.digest), directory, manifest)

@@ -12,6 +12,7 @@ from modelyard.contract import layout
 from modelyard.contract.digest import short
 from modelyard.contract.reports import Environment, ProgressReport, Termination
 from modelyard.contract.runs import CompressRun
+from modelyard.storage.store import open_store
 from modelyard_compressor import gates
 from modelyard_compressor.attempts import Built, attempt_all
 from modelyard_compressor.layers import Layer, affordable, layers, output_noise
@@ -35,6 +36,7 @@ def compress(run: CompressRun) -> Termination:
     """
     scratch = _empty(layout.root() / layout.WORK / "compressor")
     _announce("Verifying", 0, None)
+    open_store(run.output.uri, run.output.secret).check()  # what cannot be written to is worth knowing before the work
     prepared = prepare(run)
     _log_prepared(prepared, run)
     steps = len(prepared.trials) + 4
@@ -81,7 +83,7 @@ def compress(run: CompressRun) -> Termination:
         reason=result.reason,
         message=result.message,
         metric=run.metric,
-        source=run.source,
+        source=prepared.source.reference,
         artifact=artifact,
         lineage=run.lineage,
         data=_data_report(prepared, run),
@@ -95,7 +97,7 @@ def compress(run: CompressRun) -> Termination:
         opset=next(domain.version for domain in quantized.opset_import if not domain.domain),
         ir_version=quantized.ir_version,
     )
-    location = publish_report(report, render(report), run.output_uri, run.report_name, _empty(scratch / "report"))
+    location = publish_report(report, render(report), run.output, run.report_name)
     LOG.info("report at %s", location.html)
     _announce("Publishing", steps, steps)
     return Termination(

@@ -55,7 +55,7 @@ def load(run: ServeRun) -> Model:
     Raises StorageError when the artefact is not there or not what its digest says, and StartError (ModelLoadFailed)
     when it does not run.
     """
-    directory, manifest = open_artifact(run.artifact)
+    directory, manifest = open_artifact(run.artifact, run.artifact.secret)
     file = manifest.file(MODEL_FILE)
     if file is None:
         raise StartError("ModelLoadFailed", f"{run.artifact.uri}: artefact {run.artifact.digest} holds no {MODEL_FILE}")

@@ -1,6 +1,5 @@
-"""Checkpoints that count only once they are whole: written aside, committed with their digests, renamed."""
+"""Checkpoints that count only once they are whole: written aside, with their digests, and put into place at once."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,15 @@ from modelyard.contract.artifact import FileEntry
 from modelyard.contract.base import Document
 from modelyard.contract.digest import Digest, digest_of_file, digest_of_json
 from modelyard.contract.reports import CheckpointReport
-from modelyard.storage.disk import flush, storage_error
-from modelyard.storage.errors import StorageError
+from modelyard.storage.disk import storage_error
+from modelyard.storage.errors import ACCESS_REASONS, MissingError, StorageError
+from modelyard.storage.local import PARTIAL
+from modelyard.storage.store import Store
 from modelyard_trainer.console import say
 
 STATE_FILE = "state.pt"
 COMMIT_FILE = "commit.json"
 _STEP = "step-"
-_PARTIAL = ".partial-"
 
 
 class Commit(Document):
@@ -40,96 +40,90 @@ class Commit(Document):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one job, under ``<uri>/<job uid>/step-<8 digits>``."""
+    """The checkpoints of one job, under ``<store>/<job uid>/step-<8 digits>``."""
 
-    folder: Path
-    """Where ``uri`` lies in this pod."""
-    uri: str
+    store: Store
     job_uid: str
     attempt: int
     keep_latest: int
 
     def commit(self, step: int, state: Mapping[str, object]) -> CheckpointReport:
-        """Write ``state`` as the checkpoint of ``step``, flushed to the disk, and delete all but the newest few.
+        """Write ``state`` as the checkpoint of ``step``, and delete all but the newest few once it is stored.
 
         Only one process may do so at a time. Checkpoints beyond ``step`` go too: they were damaged, or belong to a run
         that was started again. Raises ValueError if the state could not be loaded again, and StorageError (StorageFull,
-        CheckpointFailed); nothing is left behind then.
+        CheckpointFailed, what the storage raises); nothing that counts is left behind then.
         """
-        mine = self.folder / self.job_uid
-        partial = mine / f"{_PARTIAL}{step:08d}"
+        place = self._at(step)
         try:
-            mine.mkdir(parents=True, exist_ok=True)
             self._remove_partial()
-            partial.mkdir()
-            _write(partial / STATE_FILE, state)
-            _check_loadable(partial / STATE_FILE)
-            commit = Commit(step=step, job_uid=self.job_uid, attempt=self.attempt, files=[_entry(partial / STATE_FILE)])
-            (partial / COMMIT_FILE).write_text(commit.to_json())
-            for path in (partial / STATE_FILE, partial / COMMIT_FILE, partial):
-                flush(path)
-            target = self._path(step)
-            shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
-            flush(mine)
+            with place.staged(COMMIT_FILE, replace=True) as staging:
+                _write(staging / STATE_FILE, state)
+                _check_loadable(staging / STATE_FILE)
+                commit = Commit(
+                    step=step, job_uid=self.job_uid, attempt=self.attempt, files=[_entry(staging / STATE_FILE)]
+                )
+                (staging / COMMIT_FILE).write_text(commit.to_json())
             self._prune(step)
         except OSError as error:
-            raise storage_error(error, self._uri(step), mine, "CheckpointFailed") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return CheckpointReport(step=step, uri=self._uri(step), digest=commit.digest)
+            raise storage_error(error, place.uri, place.directory, "CheckpointFailed") from error
+        return CheckpointReport(step=step, uri=place.uri, digest=commit.digest)
 
     def newest(self) -> CheckpointReport | None:
         """The newest checkpoint whose every byte is as committed; each damaged one on the way is printed."""
         for step in sorted(self._steps(), reverse=True):
+            place = self._at(step)
+            if not place.has(COMMIT_FILE):
+                continue
             try:
-                return CheckpointReport(step=step, uri=self._uri(step), digest=self._verified(step).digest)
+                return CheckpointReport(step=step, uri=place.uri, digest=self._verified(step).digest)
             except StorageError as error:
+                if error.reason in ACCESS_REASONS:
+                    raise
                 say(f"modelyard: skipped a damaged checkpoint: {error}")
         return None
 
     def load(self, step: int, device: torch.device) -> dict[str, Any]:
         """The state of a committed step, tensors on ``device``, and the step as ``step``. Raises StorageError."""
         self._verified(step)
-        state: dict[str, Any] = torch.load(self._path(step) / STATE_FILE, map_location=device, weights_only=True)
+        path = self._at(step).directory / STATE_FILE
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         return {"step": step, **state}
 
     def _verified(self, step: int) -> Commit:
-        folder, uri = self._path(step), self._uri(step)
+        place = self._at(step)
         try:
-            commit = Commit.model_validate_json((folder / COMMIT_FILE).read_bytes())
-            damaged = [file.path for file in commit.files if digest_of_file(folder / file.path) != file.digest]
-        except OSError as error:
-            raise StorageError("CheckpointMissing", f"{uri}: {error.strerror}") from error
+            commit = Commit.model_validate_json(place.fetch(COMMIT_FILE).read_bytes())
+            if (commit.step, commit.job_uid) != (step, self.job_uid):
+                raise StorageError("DigestMismatch", f"{place.uri} holds step {commit.step} of job {commit.job_uid}")
+            for file in commit.files:
+                place.fetch(file.path, file.digest)
+        except MissingError as error:
+            raise StorageError("CheckpointMissing", str(error)) from error
         except ValidationError as error:
-            raise StorageError("DigestMismatch", f"{uri}/{COMMIT_FILE} is not a commit") from error
-        if (commit.step, commit.job_uid) != (step, self.job_uid):
-            raise StorageError("DigestMismatch", f"{uri} holds step {commit.step} of job {commit.job_uid}")
-        if damaged:
-            raise StorageError("DigestMismatch", f"{uri}/{damaged[0]} was changed after the commit")
+            raise StorageError("DigestMismatch", f"{place.uri}/{COMMIT_FILE} is not a commit") from error
         return commit
 
     def _prune(self, newest: int) -> None:
         steps = sorted(self._steps(), reverse=True)
-        kept = [step for step in steps if step <= newest][: self.keep_latest]
-        for step in set(steps) - set(kept):
-            shutil.rmtree(self._path(step), ignore_errors=True)
+        committed = [step for step in steps if step <= newest and self._at(step).has(COMMIT_FILE)]
+        for step in set(steps) - set(committed[: self.keep_latest]):
+            self._at(step).remove()
 
     def _remove_partial(self) -> None:
-        for path in (self.folder / self.job_uid).glob(f"{_PARTIAL}*"):
-            shutil.rmtree(path, ignore_errors=True)
+        mine = self.store / self.job_uid
+        for name in mine.folders():
+            if name.startswith(PARTIAL):
+                (mine / name).remove()
 
     def _steps(self) -> Iterator[int]:
-        for path in (self.folder / self.job_uid).glob(f"{_STEP}*"):
-            number = path.name.removeprefix(_STEP)
-            if number.isdecimal():
+        for name in (self.store / self.job_uid).folders():
+            number = name.removeprefix(_STEP)
+            if name.startswith(_STEP) and number.isdecimal():
                 yield int(number)
 
-    def _path(self, step: int) -> Path:
-        return self.folder / self.job_uid / f"{_STEP}{step:08d}"
-
-    def _uri(self, step: int) -> str:
-        return f"{self.uri.rstrip('/')}/{self.job_uid}/{_STEP}{step:08d}"
+    def _at(self, step: int) -> Store:
+        return self.store / self.job_uid / f"{_STEP}{step:08d}"
 
 
 def _write(path: Path, state: Mapping[str, object]) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from modelyard.contract import layout
 from modelyard.contract.reports import ProgressReport, PublishedArtifact, Termination
-from modelyard.contract.runs import TrainRun
-from modelyard.storage import uri as storage_uri
+from modelyard.contract.runs import Place, TrainRun
 from modelyard.storage.errors import StorageError
+from modelyard.storage.store import open_store
 from modelyard_trainer import lifetime, publication, rendezvous, workspace
 from modelyard_trainer.console import say
 from modelyard_trainer.errors import ScriptNotFoundError, TrainingError
@@ -52,17 +52,17 @@ def _attempt(work: Workspace) -> Termination:
     code = layout.root() / layout.CODE
     if run.script is not None:
         _require(code, run.script)
-    for uri in (run.output_uri, None if run.checkpoint is None else run.checkpoint.uri):
-        if uri is not None:
-            storage_uri.local_path(uri)  # a claim that is not mounted is worth knowing before the training
+    for place in (run.output, run.checkpoint):
+        if place is not None:
+            open_store(place.uri, place.secret).check()  # what cannot be reached is worth knowing before the training
     _start_fork_server(work)
     from modelyard_trainer import ranks, worker  # noqa: PLC0415 - torch takes seconds; the fork server imports it too
 
     rendezvous.wait_for_host(meeting)
     script = worker.Script(code=code, script=run.script, module=run.module, args=run.args)
     ended = ranks.run_ranks(script, meeting, work.failures)
-    if 0 in ended and run.output_uri is not None:
-        artifact = _publish(run, run.output_uri, work)
+    if 0 in ended and run.output is not None:
+        artifact = _publish(run, run.output, work)
         return Termination(
             outcome="Succeeded", reason="Completed", message=f"published {artifact.uri}", artifact=artifact
         )
@@ -87,12 +87,12 @@ def _start_fork_server(work: Workspace) -> None:
     multiprocessing.forkserver.ensure_running()
 
 
-def _publish(run: TrainRun, output_uri: str, work: Workspace) -> PublishedArtifact:
+def _publish(run: TrainRun, output: Place, work: Workspace) -> PublishedArtifact:
     progress = _progress(work)
     if progress is not None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         progress.model_copy(update={"stage": "Publishing", "time": now}).write()
-    return publication.publish(work, run.script or run.module or "", run.lineage, output_uri)
+    return publication.publish(work, run.script or run.module or "", run.lineage, output)
 
 
 def _progress(work: Workspace) -> ProgressReport | None:

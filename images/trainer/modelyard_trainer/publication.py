@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from modelyard.contract.artifact import Lineage
 from modelyard.contract.reports import PublishedArtifact
+from modelyard.contract.runs import Place
 from modelyard.storage import artifacts
 from modelyard_trainer.errors import NothingSavedError
 from modelyard_trainer.saved import Saved
@@ -14,8 +15,8 @@ from modelyard_trainer.workspace import Workspace
 _WRITERS = ("torch", "onnx", "onnxscript")
 
 
-def publish(workspace: Workspace, entrypoint: str, lineage: Lineage, output_uri: str) -> PublishedArtifact:
-    """Publish the saved model under ``output_uri`` and return its reference.
+def publish(workspace: Workspace, entrypoint: str, lineage: Lineage, output: Place) -> PublishedArtifact:
+    """Publish the saved model under ``output`` and return its reference.
 
     Raises NothingSavedError if the script, whose name is ``entrypoint``, did not save, and StorageError; then nothing
     is published.
@@ -33,4 +34,4 @@ def publish(workspace: Workspace, entrypoint: str, lineage: Lineage, output_uri:
         frameworks={"python": platform.python_version()} | {name: metadata.version(name) for name in _WRITERS},
         lineage=lineage,
     )
-    return artifacts.publish(workspace.artifact, manifest, output_uri)
+    return artifacts.publish(workspace.artifact, manifest, output.uri, output.secret)

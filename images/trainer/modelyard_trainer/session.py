@@ -10,7 +10,8 @@ import torch
 from modelyard.contract import layout
 from modelyard.contract.reports import ProgressReport
 from modelyard.contract.runs import TrainRun
-from modelyard.storage import uri as storage_uri
+from modelyard.storage.local import LocalFolder
+from modelyard.storage.store import open_store
 from modelyard_trainer import group, workspace
 from modelyard_trainer.checkpoint import Checkpoints
 from modelyard_trainer.console import say
@@ -164,8 +165,7 @@ def _outside(members: Group, progress: Progress) -> Run:
     if members.rank == 0:
         say(f"modelyard: not started by Modelyard; checkpoints and model go to {folder}")
     checkpoints = Checkpoints(
-        folder=folder / "checkpoints",
-        uri=f"file://{folder}/checkpoints",
+        store=LocalFolder(f"file://{folder}/checkpoints", folder / "checkpoints"),
         job_uid="local",
         attempt=1,
         keep_latest=2,
@@ -177,8 +177,7 @@ def _checkpoints(job: TrainRun) -> Checkpoints | None:
     if job.checkpoint is None:
         return None
     return Checkpoints(
-        folder=storage_uri.local_path(job.checkpoint.uri),
-        uri=job.checkpoint.uri,
+        store=open_store(job.checkpoint.uri, job.checkpoint.secret),
         job_uid=job.identity.uid,
         attempt=job.identity.attempt,
         keep_latest=job.checkpoint.keep_latest,

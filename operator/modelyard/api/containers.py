@@ -20,12 +20,13 @@ from modelyard.api.pods import (
     PodToleration,
     Probe,
     Resources,
+    SecretSource,
     SecurityContext,
     Volume,
     VolumeMount,
 )
 from modelyard.api.quantities import Quantity
-from modelyard.api.references import claims_of
+from modelyard.api.references import Location, claims_of, secrets_of
 from modelyard.contract import layout
 
 
@@ -132,6 +133,23 @@ def claim_mounts(*uris: str | None, read_only: bool = False) -> list[tuple[Volum
         )
         for number, claim in enumerate(claims_of(*uris))
     ]
+
+
+def secret_mounts(*secrets: str) -> list[tuple[Volume, VolumeMount]]:
+    """Secrets as folders, read-only. The pod starts without one that is missing, to say so itself."""
+    return [
+        (
+            Volume(name=f"secret-{number}", secret=SecretSource(secret_name=secret, optional=True)),
+            VolumeMount(name=f"secret-{number}", mount_path=layout.mount_path(layout.SECRETS, secret), read_only=True),
+        )
+        for number, secret in enumerate(secrets)
+    ]
+
+
+def storage_mounts(*places: Location | None, read_only: bool = False) -> list[tuple[Volume, VolumeMount]]:
+    """The volumes and mounts that these places in storage need: claims, and the Secrets with the keys to buckets."""
+    uris = [place.uri for place in places if place is not None]
+    return [*claim_mounts(*uris, read_only=read_only), *secret_mounts(*secrets_of(*places))]
 
 
 def pod_template(

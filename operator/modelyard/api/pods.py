@@ -123,6 +123,7 @@ class SecretSource(Observed):
     """A Secret as a volume."""
 
     secret_name: str
+    optional: bool | None = None
 
 
 class ClaimSource(Observed):

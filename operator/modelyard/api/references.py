@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from modelyard.api.base import Model, Observed
+from modelyard.api.base import Model, Observed, rule
 from modelyard.api.conditions import Condition
 from modelyard.api.metadata import ObjectMeta
 from modelyard.api.settings import Settings
@@ -33,11 +33,40 @@ class LocalReference(Model):
     """The object's name."""
 
 
-class StoredArtifact(Model):
+class Location(Model):
+    """A place in storage, and the key to it."""
+
+    uri: Uri | None = None
+    """Where it is."""
+    secret_ref: LocalReference | None = None
+    """For s3:// the Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where they are needed, AWS_SESSION_TOKEN,
+    AWS_REGION and AWS_ENDPOINT_URL. It is mounted into the pod. Default: the pod's own identity."""
+
+    @rule(
+        "!has(self.secretRef) || (has(self.uri) && self.uri.startsWith('s3://'))",
+        "secretRef is for s3:// only: a volume claim is mounted and needs no keys",
+    )
+    def _secret_is_for_object_stores(self) -> bool:
+        return self.secret_ref is None or (self.uri is not None and self.uri.startswith("s3://"))
+
+    @property
+    def secret(self) -> str | None:
+        """The Secret's name."""
+        return None if self.secret_ref is None else self.secret_ref.name
+
+
+class Folder(Location):
+    """A folder in storage, and the key to it."""
+
+    uri: Uri
+    """A folder: pvc://<claim>/<path> or s3://<bucket>/<path>."""
+
+
+class StoredArtifact(Location):
     """A published artefact, by place and content."""
 
     uri: Uri
-    """Where it lies: pvc://<claim>/<path>."""
+    """Where it lies: pvc://<claim>/<path> or s3://<bucket>/<path>."""
     digest: DigestString
     """Its digest, as the status of the job that published it gives it."""
 
@@ -47,6 +76,7 @@ class PublishedStatus(Observed):
 
     uri: str
     digest: str
+    secret_ref: LocalReference | None = None
 
 
 class PublisherStatus(Observed):
@@ -82,3 +112,8 @@ def claims_of(*uris: str | None) -> list[str]:
         if claim is not None:
             found[claim] = None
     return list(found)
+
+
+def secrets_of(*places: Location | None) -> list[str]:
+    """The names of the Secrets that these places need, each once, in order."""
+    return list(dict.fromkeys(place.secret for place in places if place is not None and place.secret is not None))

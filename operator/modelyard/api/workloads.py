@@ -214,6 +214,11 @@ class Secret(KubeObject):
     data: dict[str, Annotated[bytes, BeforeValidator(_decoded)]] = {}
     string_data: dict[str, str] = {}
 
+    @property
+    def content(self) -> dict[str, bytes]:
+        """The files that a pod sees."""
+        return {**self.data, **{name: text.encode() for name, text in self.string_data.items()}}
+
 
 class PersistentVolumeClaim(KubeObject):
     """v1 PersistentVolumeClaim; only its being there matters."""

@@ -13,11 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from modelyard.api.metadata import ObjectKey
+from modelyard.api.references import StoredArtifact
+from modelyard.api.workloads import Secret
 from modelyard.cli.errors import BadInput
 from modelyard.clusters.process.store import ObjectStore
 from modelyard.contract.artifact import EVALUATION_FILE, LABELS, MANIFEST_FILE, Manifest
 from modelyard.kinds.modelservice.model import ModelService
-from modelyard.storage.uri import local_path
+from modelyard.storage.errors import MissingError, StorageError
+from modelyard.storage.keys import keys_of
+from modelyard.storage.store import Store, store_at
+from modelyard.storage.uri import parse
 
 PROTOCOLS = ("v2", "v2-binary", "v1")
 BATCH = 8
@@ -36,7 +41,7 @@ class Target:
 
     url: str
     name: str
-    artifact: Path
+    artifact: Store
     manifest: Manifest
 
 
@@ -66,9 +71,21 @@ def _target(state: Path, name: str, namespace: str) -> Target:
     status = ModelService.model_validate(body).status
     if status.url is None or status.model is None:
         raise BadInput(f"ModelService {name!r} serves nothing yet: {status.message}")
-    artifact = local_path(status.model.uri, root=state)
-    manifest = Manifest.model_validate_json((artifact / MANIFEST_FILE).read_bytes())
+    try:
+        artifact = _stored(state, namespace, status.model)
+        manifest = Manifest.model_validate_json(artifact.fetch(MANIFEST_FILE).read_bytes())
+    except StorageError as error:
+        raise BadInput(str(error)) from error
     return Target(status.url, name, artifact, manifest)
+
+
+def _stored(state: Path, namespace: str, model: StoredArtifact) -> Store:
+    """Where the model lies, as its pod sees it; the keys to a bucket are those of the Secret in the state folder."""
+    if model.secret is None:
+        return store_at(parse(model.uri), None, state)
+    secret = ObjectStore(state / "objects").typed(ObjectKey("Secret", namespace, model.secret), Secret)
+    content = {} if secret is None else {name: text.decode().strip() for name, text in secret.content.items()}
+    return store_at(parse(model.uri), keys_of(model.secret, content), state)
 
 
 def _read(path: Path, manifest: Manifest) -> Tensors:
@@ -91,10 +108,12 @@ def _read(path: Path, manifest: Manifest) -> Tensors:
 
 def _evaluate(client: httpx.Client, target: Target, protocols: tuple[str, ...], samples: int) -> Table:
     try:
-        with np.load(target.artifact / EVALUATION_FILE, allow_pickle=False) as found:
+        with np.load(target.artifact.fetch(EVALUATION_FILE), allow_pickle=False) as found:
             data = {key: found[key][:samples] for key in found.files}
-    except OSError as error:
+    except MissingError as error:
         raise BadInput(f"the artefact of {target.name!r} brings no evaluation set; give --input") from error
+    except StorageError as error:
+        raise BadInput(str(error)) from error
     labels = data.pop(LABELS)
     first = target.manifest.outputs[0].name
     table = Table(

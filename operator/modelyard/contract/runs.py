@@ -17,10 +17,21 @@ class RunIdentity(Document):
     attempt: int = 1
 
 
-class CheckpointRun(Document):
-    """Where checkpoints go and whether to start from the newest one."""
+class Place(Document):
+    """A folder or a file in storage."""
 
     uri: str
+    secret: str | None = None
+    """The Secret with the keys to it, mounted as ``secrets/<name>``. Absent: the pod's own identity, or no need."""
+
+
+class ArtifactPlace(ArtifactReference, Place):
+    """An artefact to be read."""
+
+
+class CheckpointRun(Place):
+    """Where checkpoints go and whether to start from the newest one."""
+
     resume: Literal["Auto", "Never"] = "Auto"
     keep_latest: int = 2
 
@@ -35,15 +46,14 @@ class TrainRun(Document):
     args: list[str] = []
     backend: Literal["Auto", "Gloo", "Nccl"] = "Auto"
     checkpoint: CheckpointRun | None = None
-    output_uri: str | None = None
-    """The artefact is published at ``<outputUri>/sha256-<12 hex digits>``."""
+    output: Place | None = None
+    """The artefact is published at ``<uri>/sha256-<12 hex digits>``."""
     lineage: Lineage
 
 
-class DataRun(Document):
+class DataRun(Place):
     """One data set of a CompressionJob: an .npz file laid out as in the artefact."""
 
-    uri: str
     digest: Digest | None = None
 
 
@@ -74,7 +84,7 @@ class CompressRun(Document):
     """A CompressionJob's pod: ``python -m modelyard_compressor``."""
 
     identity: RunIdentity
-    source: ArtifactReference
+    source: ArtifactPlace
     calibration: DataRun | None = None
     """Default: the source artefact's calibration.npz."""
     evaluation: DataRun | None = None
@@ -87,10 +97,10 @@ class CompressRun(Document):
     batch_sizes: list[int] = [1]
     threads: int = 1
     gates: GatesRun
-    output_uri: str
-    """The artefact is published at ``<outputUri>/sha256-<12 hex digits>``."""
+    output: Place
+    """The artefact is published at ``<uri>/sha256-<12 hex digits>``."""
     report_name: str
-    """The report is published at ``<outputUri>/<reportName>``, also when a gate said no."""
+    """The report is published at ``<uri>/<reportName>``, also when a gate said no."""
     lineage: Lineage
 
 
@@ -99,7 +109,7 @@ class ServeRun(Document):
 
     name: str
     """The model's name in URLs."""
-    artifact: ArtifactReference
+    artifact: ArtifactPlace
     threads: int = 1
     """Intra-op threads of the session."""
     max_payload_bytes: int = 64 * 1024 * 1024

@@ -43,7 +43,8 @@ def handoff(reference: SourceReference, sources: Sources) -> Handoff:
         return Handoff("SourceNotComplete", f"waiting for {name}")
     if status.artifact is None:
         return Handoff("SourceFailed", f"{name} is complete but published nothing; give it an output")
-    artifact = StoredArtifact(uri=status.artifact.uri, digest=status.artifact.digest)
+    published = status.artifact
+    artifact = StoredArtifact(uri=published.uri, digest=published.digest, secret_ref=published.secret_ref)
     return Handoff("SourceComplete", f"{name} published {artifact.digest}", artifact)
 
 

@@ -86,6 +86,8 @@ def _fields(node: Node, path: str = "") -> Iterator[_Field]:
 def _rules(schema: Node) -> Iterator[str]:
     """The message of each rule, after the path of the field that it belongs to."""
     for field in (_Field("", schema), *_fields(schema)):
+        if field.path.startswith("status."):
+            continue  # nobody but the operator writes there
         for rule in field.node.get(RULES, ()):
             yield f"{_code(field.path)}: {rule['message']}" if field.path else rule["message"]
 

@@ -1,8 +1,7 @@
 """Publish a directory as an artefact, and open one again only if every byte is as its digest says."""
 
 import shutil
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,9 +9,10 @@ from pydantic import ValidationError
 from modelyard.contract.artifact import MANIFEST_FILE, ArtifactReference, FileEntry, Lineage, Manifest, TensorSpec
 from modelyard.contract.digest import Digest, digest_of_file, short
 from modelyard.contract.reports import PublishedArtifact, decimal
-from modelyard.storage import uri as storage_uri
-from modelyard.storage.disk import flush, storage_error
-from modelyard.storage.errors import StorageError
+from modelyard.storage.disk import storage_error
+from modelyard.storage.errors import MissingError, StorageError
+from modelyard.storage.local import LocalFolder
+from modelyard.storage.store import Store, open_store
 
 
 def manifest_of(
@@ -39,11 +39,11 @@ def manifest_of(
     )
 
 
-def publish(directory: Path, manifest: Manifest, parent_uri: str) -> PublishedArtifact:
-    """Copy ``directory`` to ``<parent_uri>/sha256-<12 hex digits>``, verify the copy, then rename it into place.
+def publish(directory: Path, manifest: Manifest, parent_uri: str, secret: str | None = None) -> PublishedArtifact:
+    """Put a copy of ``directory`` to ``<parent_uri>/sha256-<12 hex digits>``, verified, so that it appears as a whole.
 
-    Publishing the same content twice gives the same reference. Raises StorageError: StorageFull, PublishFailed,
-    DigestMismatch, InvalidUri, ClaimNotMounted; nothing is left behind then.
+    Publishing the same content twice, or at once from two places, gives the same reference. Raises StorageError
+    (StorageFull, PublishFailed, DigestMismatch, what ``open_store`` and the storage raise); a reader sees nothing then.
     """
     digest = manifest.digest
     target_uri = f"{parent_uri.rstrip('/')}/sha256-{short(digest)}"
@@ -53,75 +53,47 @@ def publish(directory: Path, manifest: Manifest, parent_uri: str) -> PublishedAr
         size_bytes=manifest.size_bytes,
         metrics={name: decimal(value) for name, value in manifest.metrics.items()},
     )
-    target = storage_uri.local_path(target_uri)
-    if target.is_dir():
-        verify(target, digest, target_uri)
+    store = open_store(target_uri, secret)
+    if store.has(MANIFEST_FILE):
+        verify(store, digest)
         return reference
     try:
-        (directory / MANIFEST_FILE).write_text(manifest.to_json())
+        with store.staged(MANIFEST_FILE, replace=False) as staging:
+            for file in manifest.files:
+                shutil.copyfile(directory / file.path, staging / file.path)
+            (staging / MANIFEST_FILE).write_text(manifest.to_json())
+            verify(LocalFolder(target_uri, staging), digest)
     except OSError as error:
-        raise storage_error(error, target_uri, directory, "PublishFailed") from error
-    names = [*(file.path for file in manifest.files), MANIFEST_FILE]
-    place_directory(directory, names, target, target_uri, check=lambda copy: verify(copy, digest, target_uri))
+        raise storage_error(error, target_uri, store.directory, "PublishFailed") from error
     return reference
 
 
-def place_directory(
-    source: Path,
-    names: Iterable[str],
-    target: Path,
-    target_uri: str,
-    check: Callable[[Path], object] = lambda _: None,
-) -> None:
-    """Copy the named files to a temporary folder beside ``target``, ``check`` it, and rename it into place.
+def open_artifact(reference: ArtifactReference, secret: str | None = None) -> tuple[Path, Manifest]:
+    """The folder in this pod and the manifest of a published artefact, every file verified.
 
-    Raises StorageError (StorageFull, PublishFailed, or what ``check`` raises); the temporary folder is gone then.
+    Raises StorageError: ArtifactMissing, DigestMismatch (naming file and digests), and what ``open_store`` and the
+    storage raise.
     """
-    temporary = target.parent / f".partial-{uuid.uuid4().hex[:12]}"
-    try:
-        temporary.mkdir(parents=True)
-        for name in names:
-            copy = temporary / name
-            shutil.copyfile(source / name, copy)
-            flush(copy)
-        check(temporary)
-        temporary.rename(target)
-        flush(target.parent)
-    except OSError as error:
-        raise storage_error(error, target_uri, target.parent, "PublishFailed") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    store = open_store(reference.uri, secret)
+    return store.directory, verify(store, reference.digest)
 
 
-def open_artifact(reference: ArtifactReference) -> tuple[Path, Manifest]:
-    """The folder and manifest of a published artefact, every file verified.
+def verify(store: Store, digest: Digest) -> Manifest:
+    """The manifest in ``store``, if it has ``digest`` and every file has the digest that the manifest gives.
 
-    Raises StorageError: ArtifactMissing, DigestMismatch (naming file and digests), InvalidUri, ClaimNotMounted.
-    """
-    directory = storage_uri.local_path(reference.uri)
-    return directory, verify(directory, reference.digest, reference.uri)
-
-
-def verify(directory: Path, digest: Digest, uri: str) -> Manifest:
-    """The manifest in ``directory``, if it has ``digest`` and every file has the digest that the manifest gives.
-
-    Raises StorageError: ArtifactMissing or DigestMismatch.
+    The files are in ``store.directory`` then. Raises StorageError (ArtifactMissing, DigestMismatch, what the storage
+    raises).
     """
     try:
-        manifest = Manifest.model_validate_json((directory / MANIFEST_FILE).read_bytes())
-    except OSError as error:
-        raise StorageError("ArtifactMissing", f"{uri}: no artefact there ({error.strerror})") from error
+        manifest = Manifest.model_validate_json(store.fetch(MANIFEST_FILE).read_bytes())
+        if manifest.digest != digest:
+            raise StorageError("DigestMismatch", f"{store.uri}: expected artefact {digest}, found {manifest.digest}")
+        for file in manifest.files:
+            store.fetch(file.path, file.digest)
+    except MissingError as error:
+        raise StorageError("ArtifactMissing", str(error)) from error
     except ValidationError as error:
-        raise StorageError("DigestMismatch", f"{uri}/{MANIFEST_FILE} is damaged; expected artefact {digest}") from error
-    if manifest.digest != digest:
-        raise StorageError("DigestMismatch", f"{uri}: expected artefact {digest}, found {manifest.digest}")
-    for file in manifest.files:
-        try:
-            found = digest_of_file(directory / file.path)
-        except OSError as error:
-            raise StorageError("ArtifactMissing", f"{uri}/{file.path}: {error.strerror}") from error
-        if found != file.digest:
-            raise StorageError(
-                "DigestMismatch", f"{uri}/{file.path} was changed: expected {file.digest}, found {found}"
-            )
+        raise StorageError(
+            "DigestMismatch", f"{store.uri}/{MANIFEST_FILE} is damaged; expected artefact {digest}"
+        ) from error
     return manifest

@@ -64,6 +64,16 @@ def test_config_maps_and_secrets_are_files_and_claims_are_links(tmp_path: Path) 
     )
 
 
+def test_a_secret_that_may_be_missing_is_an_empty_folder(tmp_path: Path) -> None:
+    volume = Volume(name="key", secret=SecretSource(secret_name="x", optional=True))
+    mounted = pod("key")
+    mounted = mounted.model_copy(update={"spec": mounted.spec.model_copy(update={"volumes": [volume]})})
+    sandbox = Sandbox(tmp_path, mounted)
+    sandbox.build(mounted, ObjectStore(tmp_path / "objects"))
+    assert list((sandbox.root / "key").iterdir()) == []
+    sandbox.remove()
+
+
 @pytest.mark.parametrize(
     ("folder", "kind"), [("code", "ConfigMap"), ("key", "Secret"), ("volumes/models", "PersistentVolumeClaim")]
 )

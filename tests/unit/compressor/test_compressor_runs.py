@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from modelyard.contract import layout
 from modelyard.contract.artifact import ArtifactReference, Lineage, TensorSpec
 from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, ProgressReport, Termination
-from modelyard.contract.runs import CompressRun, DataRun, GatesRun, QuantizeRun, RunIdentity
+from modelyard.contract.runs import ArtifactPlace, CompressRun, DataRun, GatesRun, Place, QuantizeRun, RunIdentity
 from modelyard.storage.artifacts import manifest_of, open_artifact, publish
 from modelyard_compressor.__main__ import main
 from modelyard_compressor.report import Report
@@ -50,11 +50,11 @@ def lineage(kind: str) -> Lineage:
 def compress(root: Path, source: ArtifactReference, **changes: object) -> tuple[int, Termination]:
     run = CompressRun(
         identity=RunIdentity(namespace="default", name="digits-int8", uid="1"),
-        source=ArtifactReference(uri=source.uri, digest=source.digest),
+        source=ArtifactPlace(uri=source.uri, digest=source.digest),
         calibration_samples=64,
         quantize=AUTO,
         gates=GatesRun(),
-        output_uri=f"file://{root}/out",
+        output=Place(uri=f"file://{root}/out"),
         report_name="report",
         lineage=lineage("CompressionJob"),
     )
@@ -190,7 +190,8 @@ def test_data_of_its_own_is_checked_by_digest(root: Path, dense_net: onnx.ModelP
     _, termination = compress(root, source_artifact(root, dense_net, files), evaluation=evaluation)
 
     assert termination.reason == "DigestMismatch"
-    assert termination.message.startswith("spec.data.evaluation: expected sha256:000")
+    assert termination.message.startswith("spec.data.evaluation: file://")
+    assert "other.npz was changed: expected sha256:000" in termination.message
 
 
 def test_an_infeasible_trial_is_listed_and_the_others_go_on(root: Path, images: npt.NDArray[np.float32]) -> None:

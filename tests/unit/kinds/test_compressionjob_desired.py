@@ -81,7 +81,7 @@ def test_the_run_file_says_what_the_pod_does() -> None:
             "minSpeedup": 1.3,
             "maxSizeBytes": 30000,
         },
-        "outputUri": "pvc://models/int8",
+        "output": {"uri": "pvc://models/int8"},
     }
 
 

@@ -92,7 +92,7 @@ def test_the_run_file_says_what_the_pods_do() -> None:
         "args": ["--epochs", "5"],
         "backend": "Auto",
         "checkpoint": {"uri": "pvc://ckpt/digits", "resume": "Auto", "keepLatest": 2},
-        "outputUri": "pvc://models/digits",
+        "output": {"uri": "pvc://models/digits"},
         "lineage": {
             "kind": "TrainingJob",
             "name": "digits",

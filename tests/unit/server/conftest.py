@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper
 
-from modelyard.contract.artifact import MODEL_FILE, ArtifactReference, Lineage, TensorSpec
+from modelyard.contract.artifact import MODEL_FILE, Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
-from modelyard.contract.runs import ServeRun
+from modelyard.contract.runs import ArtifactPlace, ServeRun
 from modelyard.storage import artifacts
 from modelyard_server.app import App
 from modelyard_server.metrics import Metrics
@@ -33,7 +33,7 @@ def publish(tmp_path_factory: pytest.TempPathFactory) -> Publish:
         lineage = Lineage(kind="TrainingJob", name="digits", namespace="test", spec_digest=digest_of_bytes(b""))
         manifest = artifacts.manifest_of(directory, inputs, outputs, {}, {}, lineage)
         reference = artifacts.publish(directory, manifest, f"file://{tmp_path_factory.mktemp('store')}")
-        return ServeRun(name="digits", artifact=ArtifactReference(uri=reference.uri, digest=reference.digest))
+        return ServeRun(name="digits", artifact=ArtifactPlace(uri=reference.uri, digest=reference.digest))
 
     return published
 

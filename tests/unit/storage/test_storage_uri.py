@@ -9,10 +9,12 @@ from modelyard.storage.uri import StorageUri, local_path, parse
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("pvc://models", StorageUri("models", "")),
-        ("pvc://my.models/digits/v1.2", StorageUri("my.models", "digits/v1.2")),
-        ("pvc://models/.partial/..a", StorageUri("models", ".partial/..a")),
-        ("file:///srv/models", StorageUri(None, "/srv/models")),
+        ("pvc://models", StorageUri("pvc", "models", "")),
+        ("pvc://my.models/digits/v1.2", StorageUri("pvc", "my.models", "digits/v1.2")),
+        ("pvc://models/.partial/..a", StorageUri("pvc", "models", ".partial/..a")),
+        ("file:///srv/models", StorageUri("file", "", "/srv/models")),
+        ("s3://models", StorageUri("s3", "models", "")),
+        ("s3://my.models/digits/v1.2", StorageUri("s3", "my.models", "digits/v1.2")),
     ],
 )
 def test_a_uri_has_a_claim_and_a_path_and_is_written_as_it_was_read(text: str, parts: StorageUri) -> None:
@@ -24,7 +26,12 @@ def test_a_uri_has_a_claim_and_a_path_and_is_written_as_it_was_read(text: str, p
     [
         "",
         "models",
-        "s3://bucket/models",
+        "gs://bucket/models",
+        "s3://Bucket/models",
+        "s3://ab/models",
+        "s3:///models",
+        "s3://models/../other",
+        "s3://key:secret@models",
         "pvc:///models",
         "pvc://models/",
         "pvc://models//a",
@@ -45,17 +52,32 @@ def test_what_is_no_uri_or_leaves_its_volume_is_refused(text: str) -> None:
     assert caught.value.reason == "InvalidUri"
 
 
-@pytest.mark.parametrize("text", ["pvc://models", "pvc://models/digits", "file:///srv"])
+@pytest.mark.parametrize(
+    "text", ["pvc://models", "pvc://models/digits", "s3://models", "s3://models/digits", "file:///srv"]
+)
 def test_a_part_is_added_below(text: str) -> None:
     assert str(parse(text) / "a") == f"{text}/a"
 
 
 def test_a_claim_is_a_folder_of_the_pod(tmp_path: Path) -> None:
     (tmp_path / "volumes" / "models").mkdir(parents=True)
-    assert local_path("pvc://models/digits", tmp_path) == tmp_path / "volumes/models/digits"
+    assert local_path(parse("pvc://models/digits"), tmp_path) == tmp_path / "volumes/models/digits"
 
 
 def test_a_claim_that_is_not_mounted_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="'models' is not mounted here") as caught:
-        local_path("pvc://models/digits", tmp_path)
+        local_path(parse("pvc://models/digits"), tmp_path)
     assert caught.value.reason == "ClaimNotMounted"
+
+
+@pytest.mark.parametrize(
+    ("text", "parent", "name"),
+    [
+        ("s3://models/a/eval.npz", "s3://models/a", "eval.npz"),
+        ("pvc://models/eval.npz", "pvc://models", "eval.npz"),
+        ("file:///eval.npz", "file:///", "eval.npz"),
+        ("s3://models", "s3://models", ""),
+    ],
+)
+def test_a_file_has_a_folder_and_a_name(text: str, parent: str, name: str) -> None:
+    assert (str(parse(text).parent), parse(text).name) == (parent, name)

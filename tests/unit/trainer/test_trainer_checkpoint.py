@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from modelyard.storage.errors import StorageError
+from modelyard.storage.local import LocalFolder
 from modelyard_trainer.checkpoint import Checkpoints
 
 CPU = torch.device("cpu")
@@ -16,7 +17,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(folder=tmp_path, uri="pvc://ckpt/digits", job_uid="uid-1", attempt=1, keep_latest=2)
+    return Checkpoints(store=LocalFolder("pvc://ckpt/digits", tmp_path), job_uid="uid-1", attempt=1, keep_latest=2)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def state(value: float) -> dict[str, object]:
 
 
 def steps(checkpoints: Checkpoints) -> list[str]:
-    return sorted(path.name for path in (checkpoints.folder / checkpoints.job_uid).iterdir())
+    return sorted(path.name for path in (checkpoints.store.directory / checkpoints.job_uid).iterdir())
 
 
 def test_what_was_committed_is_loaded_again(checkpoints: Checkpoints) -> None:
@@ -55,7 +56,7 @@ def test_a_damaged_checkpoint_is_skipped(
 ) -> None:
     good = checkpoints.commit(1, state(1))
     checkpoints.commit(2, state(2))
-    path = checkpoints.folder / "uid-1" / "step-00000002" / damage
+    path = checkpoints.store.directory / "uid-1" / "step-00000002" / damage
     path.write_bytes(path.read_bytes()[:-9] + b"damaged..")
     assert checkpoints.newest() == good
     assert "skipped a damaged checkpoint: pvc://ckpt/digits/uid-1/step-00000002" in capsys.readouterr().out
@@ -69,7 +70,7 @@ def test_a_commit_replaces_the_damaged_and_what_lies_beyond_it(checkpoints: Chec
 
 
 def test_a_half_written_checkpoint_does_not_count_and_is_removed_later(checkpoints: Checkpoints) -> None:
-    half = checkpoints.folder / "uid-1" / ".partial-00000009"
+    half = checkpoints.store.directory / "uid-1" / ".partial-00000009"
     half.mkdir(parents=True)
     (half / "state.pt").write_bytes(b"half")
     assert checkpoints.newest() is None
@@ -87,7 +88,7 @@ def test_another_job_of_the_same_name_starts_afresh(checkpoints: Checkpoints) ->
 
 def test_a_checkpoint_copied_from_another_job_is_skipped(checkpoints: Checkpoints) -> None:
     checkpoints.commit(1, state(1))
-    (checkpoints.folder / "uid-1").rename(checkpoints.folder / "uid-2")
+    (checkpoints.store.directory / "uid-1").rename(checkpoints.store.directory / "uid-2")
     assert dataclasses.replace(checkpoints, job_uid="uid-2").newest() is None
 
 

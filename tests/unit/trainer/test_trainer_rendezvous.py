@@ -11,7 +11,7 @@ import pytest
 
 from modelyard.contract.artifact import Lineage
 from modelyard.contract.reports import Termination
-from modelyard.contract.runs import RunIdentity, TrainRun
+from modelyard.contract.runs import Place, RunIdentity, TrainRun
 from modelyard_trainer import rendezvous
 from modelyard_trainer.errors import RendezvousInvalidError, RendezvousTimeoutError
 
@@ -66,7 +66,7 @@ def launched(root: Path, script: str, *, output: str | None = None, **variables:
     run = TrainRun(
         identity=RunIdentity(namespace="default", name="toy", uid="uid-1"),
         script=script,
-        output_uri=output,
+        output=None if output is None else Place(uri=output),
         lineage=Lineage(kind="TrainingJob", name="toy", namespace="default", spec_digest=f"sha256:{'1' * 64}"),
     )
     (root / "config" / "run.json").write_text(run.to_json())

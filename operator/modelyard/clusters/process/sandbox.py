@@ -72,9 +72,9 @@ class Sandbox:
             _fill(target, {name: text.encode() for name, text in config.data.items()})
         elif volume.secret is not None:
             secret = store.typed(ObjectKey("Secret", namespace, volume.secret.secret_name), Secret)
-            if secret is None:
+            if secret is None and not volume.secret.optional:
                 raise NotMountable(f"Secret {volume.secret.secret_name!r} not found")
-            _fill(target, {**secret.data, **{name: text.encode() for name, text in secret.string_data.items()}})
+            _fill(target, {} if secret is None else secret.content)
         elif volume.persistent_volume_claim is not None:
             claim = volume.persistent_volume_claim.claim_name
             if store.get(ObjectKey("PersistentVolumeClaim", namespace, claim)) is None:

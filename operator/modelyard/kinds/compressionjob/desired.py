@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from modelyard.api.children import Children, Sources
-from modelyard.api.containers import claim_mounts, config_map_mount, container_resources, pod_template
+from modelyard.api.containers import config_map_mount, container_resources, pod_template, storage_mounts
 from modelyard.api.labels import labels_of
 from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.pods import EnvVar
@@ -20,12 +20,12 @@ from modelyard.api.workloads import (
     PodFailureRule,
 )
 from modelyard.contract import layout
-from modelyard.contract.artifact import ArtifactReference, Lineage
+from modelyard.contract.artifact import Lineage
 from modelyard.contract.digest import digest_of_json, short
 from modelyard.contract.reports import EXIT_FINAL
-from modelyard.contract.runs import CompressRun, DataRun, GatesRun, QuantizeRun, RunIdentity
+from modelyard.contract.runs import ArtifactPlace, CompressRun, DataRun, GatesRun, Place, QuantizeRun, RunIdentity
 from modelyard.engine.kind import SourceReference
-from modelyard.kinds.compressionjob.model import CompressionJob, DataSet
+from modelyard.kinds.compressionjob.model import CalibrationSet, CompressionJob, DataSet
 from modelyard.kinds.handoff import Handoff, given, handoff
 
 COMPONENT = "compressor"
@@ -86,8 +86,8 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
     spec_digest = digest_of_json(spec.model_dump(mode="json", exclude_none=True))
     run = CompressRun(
         identity=RunIdentity(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
-        source=ArtifactReference(uri=source.uri, digest=source.digest),
-        calibration=DataRun(uri=calibration.uri, digest=calibration.digest) if calibration.uri else None,
+        source=ArtifactPlace(uri=source.uri, digest=source.digest, secret=source.secret),
+        calibration=_data(calibration),
         evaluation=_data(spec.data.evaluation),
         calibration_samples=calibration.samples,
         seed=calibration.seed,
@@ -107,7 +107,7 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
             min_speedup=_number(spec.gates.min_speedup),
             max_size_bytes=spec.gates.max_size_bytes,
         ),
-        output_uri=spec.output.uri,
+        output=Place(uri=spec.output.uri, secret=spec.output.secret),
         report_name=f"report-{short(digest_of_json([job.metadata.uid, source.digest]))}",
         lineage=Lineage(
             kind=job.kind,
@@ -124,14 +124,13 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
 def compression_job(job: CompressionJob, source: StoredArtifact, settings: Settings) -> Job:
     """One Job with one pod on a node that is like those that will serve."""
     spec = job.spec
-    evaluation = spec.data.evaluation
-    uris = [source.uri, spec.data.calibration.uri, evaluation.uri if evaluation else None, spec.output.uri]
+    places = [source, spec.data.calibration, spec.data.evaluation, spec.output]
     template = pod_template(
         component=COMPONENT,
         image=spec.image or settings.compressor_image,
         command=["python", "-m", "modelyard_compressor"],
         labels=labels_of(job.kind, job.metadata.name, COMPONENT),
-        mounts=[config_map_mount(f"{child_name(job)}-run", layout.CONFIG), *claim_mounts(*uris)],
+        mounts=[config_map_mount(f"{child_name(job)}-run", layout.CONFIG), *storage_mounts(*places)],
         env=[EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.target.resources.limits.get("cpu"))))],
         resources=container_resources(spec.target.resources, None),
         options=spec.pod.model_copy(update={"node_selector": {**spec.pod.node_selector, **spec.target.node_selector}}),
@@ -153,8 +152,10 @@ def _metadata(job: CompressionJob, name: str) -> ObjectMeta:
     return ObjectMeta(name=name, namespace=job.metadata.namespace, labels=labels)
 
 
-def _data(data: DataSet | None) -> DataRun | None:
-    return None if data is None else DataRun(uri=data.uri, digest=data.digest)
+def _data(data: DataSet | CalibrationSet | None) -> DataRun | None:
+    if data is None or data.uri is None:
+        return None
+    return DataRun(uri=data.uri, digest=data.digest, secret=data.secret)
 
 
 def _number(text: str | None) -> float | None:

@@ -7,7 +7,7 @@ from pydantic import Field
 from modelyard.api.base import Model, Observed, rule, transition_rule
 from modelyard.api.containers import PodOptions, ResourceRequirements
 from modelyard.api.quantities import DecimalString
-from modelyard.api.references import DigestString, LocalReference, StoredArtifact, Uri
+from modelyard.api.references import DigestString, Folder, LocalReference, Location, StoredArtifact, Uri
 from modelyard.api.resource import Resource, Status
 from modelyard.contract.reports import (
     Candidate,
@@ -32,7 +32,7 @@ class CompressionSource(Model):
         return (self.training_job is None) != (self.artifact is None)
 
 
-class DataSet(Model):
+class DataSet(Location):
     """An .npz file with one array for each model input, samples first."""
 
     uri: Uri
@@ -41,7 +41,7 @@ class DataSet(Model):
     """Its digest; checked when set."""
 
 
-class CalibrationSet(Model):
+class CalibrationSet(Location):
     """Inputs from which activation ranges are learnt."""
 
     uri: Uri | None = None
@@ -138,7 +138,7 @@ class Gates(Model):
     """Largest model file."""
 
 
-class CompressionOutput(Model):
+class CompressionOutput(Folder):
     """Where the artefact and the report are published."""
 
     uri: Uri
@@ -205,6 +205,8 @@ class CompressedArtifact(PublishedArtifact):
 
     parent_digest: str
     """Digest of the source artefact."""
+    secret_ref: LocalReference | None = None
+    """The Secret with the keys to where it lies, from output.secretRef; what follows uses it too."""
 
 
 class CompressionJobStatus(Status):

@@ -161,7 +161,11 @@ def _succeeded(
     if said.artifact is None or job.status.source is None:
         return _failed(job, "ArtifactLost", "the pod succeeded, but named no artefact", now)
     artifact = CompressedArtifact.model_validate(
-        {**said.artifact.model_dump(), "parentDigest": job.status.source.digest}
+        {
+            **said.artifact.model_dump(),
+            "parentDigest": job.status.source.digest,
+            "secretRef": job.spec.output.secret_ref,
+        }
     )
     job = job.model_copy(update={"status": job.status.model_copy(update={"artifact": artifact})})
     found = [

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from modelyard.api.children import Children, Sources
-from modelyard.api.containers import claim_mounts, config_map_mount, container_resources, pod_template
+from modelyard.api.containers import config_map_mount, container_resources, pod_template, storage_mounts
 from modelyard.api.labels import REVISION_LABEL, labels_of
 from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.pods import EnvVar, HttpGet, Probe
@@ -22,9 +22,8 @@ from modelyard.api.workloads import (
     ServiceSpec,
 )
 from modelyard.contract import layout
-from modelyard.contract.artifact import ArtifactReference
 from modelyard.contract.digest import digest_of_json, short
-from modelyard.contract.runs import ServeRun
+from modelyard.contract.runs import ArtifactPlace, ServeRun
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.handoff import Handoff, given, handoff
 from modelyard.kinds.modelservice.model import ModelService
@@ -69,7 +68,8 @@ def revision_of(service: ModelService, artifact: StoredArtifact) -> str:
     Defaults are left out, so that a field that a later version adds rolls nothing out.
     """
     spec = service.spec.model_dump(mode="json", exclude_defaults=True, exclude=NOT_OF_A_REVISION)
-    return short(digest_of_json([artifact.digest, spec]), 8)
+    keys = [] if artifact.secret is None else [artifact.secret]
+    return short(digest_of_json([artifact.digest, spec, *keys]), 8)
 
 
 def desired(service: ModelService, sources: Sources, children: Children, settings: Settings) -> Sequence[KubeObject]:
@@ -130,7 +130,7 @@ def run_config(service: ModelService, artifact: StoredArtifact, revision: str) -
     spec = service.spec
     run = ServeRun(
         name=service.metadata.name,
-        artifact=ArtifactReference(uri=artifact.uri, digest=artifact.digest),
+        artifact=ArtifactPlace(uri=artifact.uri, digest=artifact.digest, secret=artifact.secret),
         threads=whole_cores(spec.resources.limits.get("cpu")),
         max_payload_bytes=int(parse_quantity(spec.protocols.max_payload)),
         pre_stop_seconds=spec.drain.pre_stop_seconds,
@@ -150,7 +150,7 @@ def deployment(service: ModelService, artifact: StoredArtifact, revision: str, s
         labels=labels,
         mounts=[
             config_map_mount(child_name(service, revision), layout.CONFIG),
-            *claim_mounts(artifact.uri, read_only=True),
+            *storage_mounts(artifact, read_only=True),
         ],
         env=[EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.resources.limits.get("cpu"))))],
         resources=container_resources(spec.resources, spec.accelerator),

@@ -16,13 +16,14 @@ from modelyard.kinds.modelservice.desired import revision_of, source_of, target_
 from modelyard.kinds.modelservice.model import LastFailure, ModelService, ModelServiceStatus, Revision
 from modelyard.kinds.modelservice.scaling import child_name, least_replicas, scaling_active, seconds_held
 from modelyard.kinds.placement import Obstacle, stuck, unplaced, waits_for
+from modelyard.storage.errors import ACCESS_REASONS
 
 MODEL_RESOLVED = "ModelResolved"
 ARTIFACT_VERIFIED = "ArtifactVerified"
 AVAILABLE = "Available"
 ROLLOUT_HEALTHY = "RolloutHealthy"
 SCALED_TO_ZERO = "ScaledToZero"
-ARTIFACT_REASONS = frozenset({"DigestMismatch", "ArtifactMissing", "ClaimNotMounted"})
+ARTIFACT_REASONS = ACCESS_REASONS | {"DigestMismatch", "ArtifactMissing", "ClaimNotMounted", "DownloadFailed"}
 
 
 def observe(service: ModelService, sources: Sources, children: Children, now: datetime) -> ModelServiceStatus:

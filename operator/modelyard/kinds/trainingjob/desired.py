@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from modelyard.api.children import Children, Sources
-from modelyard.api.containers import claim_mounts, config_map_mount, container_resources, pod_template
+from modelyard.api.containers import config_map_mount, container_resources, pod_template, storage_mounts
 from modelyard.api.labels import ATTEMPT_LABEL, labels_of
 from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.pods import EnvVar, EnvVarSource, FieldReference, PodTemplate
@@ -14,7 +14,7 @@ from modelyard.api.workloads import ConfigMap, Job, JobSpec, Service, ServiceSpe
 from modelyard.contract import layout
 from modelyard.contract.artifact import Lineage
 from modelyard.contract.digest import Digest, digest_of_json
-from modelyard.contract.runs import CheckpointRun, RunIdentity, TrainRun
+from modelyard.contract.runs import CheckpointRun, Place, RunIdentity, TrainRun
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.trainingjob.model import Resolved, TrainingJob
 
@@ -137,11 +137,14 @@ def run_config(job: TrainingJob, attempt: int, resolved: Resolved) -> ConfigMap:
         args=spec.entrypoint.args,
         backend=spec.backend,
         checkpoint=CheckpointRun(
-            uri=spec.checkpoint.uri, resume=spec.checkpoint.resume, keep_latest=spec.checkpoint.keep.latest
+            uri=spec.checkpoint.uri,
+            secret=spec.checkpoint.secret,
+            resume=spec.checkpoint.resume,
+            keep_latest=spec.checkpoint.keep.latest,
         )
         if spec.checkpoint
         else None,
-        output_uri=spec.output.uri if spec.output else None,
+        output=Place(uri=spec.output.uri, secret=spec.output.secret) if spec.output else None,
         lineage=Lineage(
             kind=job.kind,
             name=job.metadata.name,
@@ -177,9 +180,7 @@ def _pods(job: TrainingJob, name: str, attempt: int, resolved: Resolved) -> PodT
     mounts = [config_map_mount(f"{name}-run", layout.CONFIG)]
     if spec.code is not None:
         mounts.append(config_map_mount(code_name(job), layout.CODE))
-    mounts.extend(
-        claim_mounts(spec.checkpoint.uri if spec.checkpoint else None, spec.output.uri if spec.output else None)
-    )
+    mounts.extend(storage_mounts(spec.checkpoint, spec.output))
     return pod_template(
         component=COMPONENT,
         image=resolved.image,

@@ -7,7 +7,7 @@ from pydantic import Field
 from modelyard.api.base import Model, Observed, rule, transition_rule
 from modelyard.api.containers import Accelerator, PodOptions, ResourceRequirements
 from modelyard.api.quantities import DecimalString
-from modelyard.api.references import LocalReference, Uri
+from modelyard.api.references import Folder, LocalReference, Uri
 from modelyard.api.resource import Resource, Status
 from modelyard.contract.reports import CheckpointReport, PublishedArtifact
 
@@ -65,7 +65,7 @@ class Keep(Model):
     """So many of the newest."""
 
 
-class Checkpoint(Model):
+class Checkpoint(Folder):
     """Where checkpoints go, and whether a new attempt starts from them."""
 
     uri: Uri
@@ -76,7 +76,7 @@ class Checkpoint(Model):
     """Which checkpoints stay."""
 
 
-class Output(Model):
+class Output(Folder):
     """Where the artefact is published."""
 
     uri: Uri
@@ -248,6 +248,8 @@ class ArtifactStatus(PublishedArtifact):
 
     format: str = "Onnx"
     """The model's format."""
+    secret_ref: LocalReference | None = None
+    """The Secret with the keys to where it lies, from output.secretRef; what follows uses it too."""
 
 
 class TrainingJobStatus(Status):

@@ -199,7 +199,8 @@ def _succeeded(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> Training
         if job.spec.output is not None:
             return _failed(job, "ArtifactLost", "the pods succeeded, but pod 0 named no artefact", now)
         return _complete(job, [], "no output was asked for", now)
-    published = ArtifactStatus.model_validate(artifact.model_dump())
+    secret = job.spec.output.secret_ref if job.spec.output is not None else None
+    published = ArtifactStatus.model_validate({**artifact.model_dump(), "secretRef": secret})
     job = job.model_copy(update={"status": job.status.model_copy(update={"artifact": published})})
     ready = true(conditions.ARTIFACT_READY, "Published", f"{published.uri} {published.digest}")
     broken = next((text for gate in job.spec.gates if (text := broken_gate(gate, artifact)) is not None), None)

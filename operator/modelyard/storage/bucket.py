@@ -1,0 +1,227 @@
+"""Storage that is a bucket of an object store, by obstore. Nothing is renamed there: a marker, put last, commits."""
+
+import fcntl
+import hashlib
+import logging
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import obstore
+from obstore.store import ObjectStore, S3Store
+
+from modelyard.contract.digest import Digest, digest_of_bytes, digest_of_file, short
+from modelyard.storage.disk import storage_error
+from modelyard.storage.errors import MissingError, StorageError
+from modelyard.storage.keys import Keys
+from modelyard.storage.local import changed
+from modelyard.storage.refusals import translated
+from modelyard.storage.uri import StorageUri
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config, S3Credential
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 16 * 1024 * 1024
+_PARALLEL = 4
+_LOG_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a request is waited for. The defaults make at most about two minutes until an error is told."""
+
+    connect: timedelta = timedelta(seconds=5)
+    request: timedelta = timedelta(seconds=60)
+    """For one request; a large file takes many, of 16 MiB each."""
+    retry: timedelta = timedelta(seconds=60)
+    """No request is tried again after that."""
+
+
+class Bucket:
+    """A Store in a bucket. Downloads and uploads pass through ``transfers``, a folder of this pod."""
+
+    def __init__(self, place: StorageUri, keys: Keys | None, transfers: Path, patience: Patience | None = None) -> None:
+        """Without ``keys``: those that the pod's environment offers (AWS_*, a web identity, the node's)."""
+        self._place = place
+        self._keys = keys
+        self._transfers = transfers
+        self._patience = patience or Patience()
+        self._objects = _connect(place, keys, self._patience)
+        self.uri = str(place)
+        self.directory = transfers / short(digest_of_bytes(self.uri.encode()))
+
+    def __truediv__(self, name: str) -> "Bucket":
+        """The folder ``name`` in this one."""
+        return Bucket(self._place / name, self._keys, self._transfers, self._patience)
+
+    def check(self) -> None:
+        """One listing: the bucket is there, and the keys are taken."""
+        with self._told():
+            next(iter(obstore.list(self._objects, chunk_size=1)), None)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an object of that name."""
+        try:
+            with self._told(name):
+                obstore.head(self._objects, name)
+        except MissingError:
+            return False
+        except StorageError as error:
+            if error.reason == "StorageAccessDenied":
+                self.check()  # the answer to a HEAD has no words
+            raise
+        return True
+
+    def folders(self) -> list[str]:
+        """The common prefixes, whether a marker was put there or not."""
+        with self._told():
+            return [str(name) for name in obstore.list_with_delimiter(self._objects)["common_prefixes"]]
+
+    def fetch(self, name: str, digest: Digest | None = None) -> Path:
+        """Download an object, unless a file of that digest is here already, and verify it before it has its name."""
+        target = self.directory / name
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            # Ranks of one pod ask for the same checkpoint: the first downloads it, the others find it.
+            with (self.directory / f".{name}.lock").open("wb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if digest is None or not target.is_file() or digest_of_file(target) != digest:
+                    self._download(name, target, digest)
+        except OSError as error:
+            raise storage_error(error, f"{self.uri}/{name}", self.directory, "DownloadFailed") from error
+        return target
+
+    def _download(self, name: str, target: Path, digest: Digest | None) -> None:
+        partial = target.with_name(f".partial-{uuid.uuid4().hex[:12]}")
+        try:
+            with partial.open("wb") as stream:
+                found = self._copy(name, stream)
+            if digest is not None and found != digest:
+                raise changed(f"{self.uri}/{name}", digest, found)
+            partial.rename(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _copy(self, name: str, stream: BinaryIO) -> Digest:
+        start = told = time.monotonic()
+        sha256 = hashlib.sha256()
+        done = 0
+        size, chunks = self._chunks(name)
+        for chunk in chunks:
+            stream.write(chunk)
+            sha256.update(chunk)
+            done += len(chunk)
+            if time.monotonic() - told > _LOG_SECONDS:
+                told = time.monotonic()
+                logger.info("%s/%s: %d of %d bytes", self.uri, name, done, size)
+        logger.info("%s/%s: downloaded %d bytes in %.1f s", self.uri, name, done, time.monotonic() - start)
+        return f"sha256:{sha256.hexdigest()}"
+
+    def _chunks(self, name: str) -> tuple[int, Iterator[bytes]]:
+        """The size of an object and its bytes in order, a few requests ahead."""
+        with self._told(name):
+            found = obstore.get(self._objects, name)
+            size = found.meta["size"]
+            if size <= _CHUNK:
+                return size, iter([bytes(found.bytes())])
+
+        def read(start: int) -> bytes:
+            with self._told(name):
+                return bytes(obstore.get_range(self._objects, name, start=start, end=min(size, start + _CHUNK)))
+
+        def chunks() -> Iterator[bytes]:
+            with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="download") as pool:
+                for group in range(0, size, _CHUNK * _PARALLEL):
+                    yield from pool.map(read, range(group, min(size, group + _CHUNK * _PARALLEL), _CHUNK))
+
+        return size, chunks()
+
+    @contextmanager
+    def staged(self, marker: str, *, replace: bool) -> Iterator[Path]:
+        """A folder of this pod, uploaded at the end: the marker last, once all others have the size that they should.
+
+        A writer that is killed leaves objects without a marker, which the next one of the same folder overwrites.
+        """
+        self._transfers.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix="upload-", dir=self._transfers))
+        try:
+            yield staging
+            if replace:
+                self._delete([marker])
+            elif self.has(marker):
+                return
+            for path in sorted(staging.iterdir()):
+                if path.name != marker:
+                    self._upload(path)
+            self._upload(staging / marker)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _upload(self, path: Path) -> None:
+        """Signed with the digest of its bytes, which the store checks, so that only the size is left to compare."""
+        start = time.monotonic()
+        size = path.stat().st_size
+        with self._told(path.name):
+            obstore.put(self._objects, path.name, path, chunk_size=_CHUNK, max_concurrency=_PARALLEL)
+            stored = obstore.head(self._objects, path.name)["size"]
+        if stored != size:
+            raise StorageError(
+                "StorageFailed", f"{self.uri}/{path.name}: {stored} of {size} bytes arrived; another writer? try again"
+            )
+        logger.info("%s/%s: uploaded %d bytes in %.1f s", self.uri, path.name, size, time.monotonic() - start)
+
+    def remove(self) -> None:
+        """Delete every object below."""
+        with self._told():
+            names = [str(found["path"]) for batch in obstore.list(self._objects) for found in batch]
+        self._delete(names)
+
+    def _delete(self, names: list[str]) -> None:
+        with self._told():
+            obstore.delete(self._objects, names)
+
+    @contextmanager
+    def _told(self, name: str = "") -> Iterator[None]:
+        with translated(f"{self.uri}/{name}" if name else self.uri, self._place.host, self._keys):
+            yield
+
+
+def _connect(place: StorageUri, keys: Keys | None, patience: Patience) -> ObjectStore:
+    """The client for a scheme that is an object store."""
+    values = {} if keys is None else keys.values
+    config: S3Config = {}
+    if region := values.get("AWS_REGION"):
+        config["region"] = region
+    if endpoint := values.get("AWS_ENDPOINT_URL"):
+        config["endpoint"] = endpoint
+    credential: S3Credential = {
+        "access_key_id": values.get("AWS_ACCESS_KEY_ID", ""),
+        "secret_access_key": values.get("AWS_SECRET_ACCESS_KEY", ""),
+        "token": values.get("AWS_SESSION_TOKEN"),
+        "expires_at": None,
+    }
+    return S3Store(
+        place.host,
+        prefix=place.path or None,
+        config=config,
+        client_options={"allow_http": True, "connect_timeout": patience.connect, "timeout": patience.request},
+        retry_config={
+            "max_retries": 5,
+            "retry_timeout": patience.retry,
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=10), "base": 2,
+            },
+        },
+        # Not as configuration: a token in the environment would be sent along with the Secret's keys.
+        credential_provider=None if keys is None else lambda: credential,
+    )  # fmt: skip
