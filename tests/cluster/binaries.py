@@ -141,14 +141,6 @@ def tools() -> Path:
     return _linked("helm", helm()).parent
 
 
-def helm() -> Path:
-    """The helm program. Raises ``LackingError`` without it."""
-    found = shutil.which("helm")
-    if found is None:
-        raise LackingError("Helm is missing. Install Helm 4 and put it on PATH.")
-    return Path(found)
-
-
 def kubernetes() -> str:
     """The version of Kubernetes, such as 1.37.2."""
     return _required("kubebox", "k8s.io/kubernetes").removeprefix("v")

@@ -11,8 +11,8 @@ from modelyard.api.references import LocalReference
 from modelyard.api.workloads import ConfigMap, Deployment, Job
 from modelyard.contract.reports import PublishedArtifact, Termination
 from modelyard.kinds import compressionjob, modelservice, trainingjob
-from modelyard.kinds.modelservice.desired import child_name
 from modelyard.kinds.modelservice.model import ModelService
+from modelyard.kinds.modelservice.scaling import child_name
 
 TRAINING = """
 entrypoint: {module: train}
