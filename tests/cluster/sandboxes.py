@@ -1,0 +1,123 @@
+"""One container as Modelyard's pods have it: read-only root, scratch folders, no capability, no network but its own."""
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from engines import Engine, run
+
+SCRATCH = ("/tmp", "/modelyard/work")
+SECONDS = 300
+NAMESPACES = ("pid", "mount", "ipc", "uts")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    output: str
+
+
+class Sandbox(Protocol):
+    """An image that can be run, and what it says of itself."""
+
+    config: Mapping[str, Any]
+    """User, Env, Entrypoint and Labels, as in an OCI image's configuration."""
+
+    def run(self, command: Sequence[str] = (), mounts: Mapping[Path, str] | None = None) -> Ended:
+        """Run a command, by default the image's own, as the image's user; ``mounts`` are read-only."""
+
+
+@contextmanager
+def sandbox(engine: Engine, image: str, folder: Path) -> Iterator[Sandbox]:
+    """The image, to be run by the engine that built it; ``folder`` is for what that takes."""
+    if engine.name == "docker":
+        yield DockerSandbox(image)
+        return
+    container = run(["buildah", "from", "--pull-never", image]).strip()
+    try:
+        yield RuncSandbox(image, Path(run(["buildah", "mount", container]).strip()), folder)
+    finally:
+        run(["buildah", "rm", container])
+
+
+class DockerSandbox:
+    """Run by the Docker engine."""
+
+    def __init__(self, image: str) -> None:
+        self.image = image
+        self.config = json.loads(run(["docker", "image", "inspect", image]))[0]["Config"]
+
+    def run(self, command: Sequence[str] = (), mounts: Mapping[Path, str] | None = None) -> Ended:
+        options = ["--rm", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none"]
+        options += [f"--tmpfs={path}:mode=1777" for path in SCRATCH]
+        options += [f"--volume={source}:{target}:ro" for source, target in (mounts or {}).items()]
+        if command:
+            options.append(f"--entrypoint={command[0]}")
+        return _ended(["docker", "run", *options, self.image, *command[1:]])
+
+
+class RuncSandbox:
+    """Run by runc on the mounted root of the image."""
+
+    def __init__(self, image: str, root: Path, folder: Path) -> None:
+        self.root = root
+        self.folder = folder
+        self.config = json.loads(run(["buildah", "inspect", "--type=image", image]))["OCIv1"]["config"]
+
+    def run(self, command: Sequence[str] = (), mounts: Mapping[Path, str] | None = None) -> Ended:
+        bundle = self.folder / uuid.uuid4().hex
+        bundle.mkdir()
+        (bundle / "config.json").write_text(json.dumps(self._spec(command, mounts or {})))
+        # The container shares the network of its parent, which has nothing but a loopback interface.
+        inside = 'ip link set lo up && exec runc run --bundle "$0" "$1"'
+        return _ended(["unshare", "--net", "sh", "-c", inside, str(bundle), f"modelyard-{bundle.name}"])
+
+    def _spec(self, command: Sequence[str], mounts: Mapping[Path, str]) -> dict[str, Any]:
+        user, group = map(int, self.config["User"].split(":"))
+        return {
+            "ociVersion": "1.0.2",
+            "hostname": "sandbox",
+            "root": {"path": str(self.root), "readonly": True},
+            "process": {
+                "user": {"uid": user, "gid": group},
+                "args": [*(command or self.config["Entrypoint"])],
+                "env": self.config["Env"],
+                "cwd": self.config["WorkingDir"],
+                "noNewPrivileges": True,
+                "capabilities": {},
+            },
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+                *(
+                    {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]}
+                    for path in SCRATCH
+                ),
+                *(
+                    {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", "ro"]}
+                    for source, target in mounts.items()
+                ),
+            ],
+            "linux": {"namespaces": [{"type": kind} for kind in NAMESPACES]},
+        }
+
+
+def _ended(command: Sequence[str]) -> Ended:
+    done = subprocess.run(
+        command,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout)
