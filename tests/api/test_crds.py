@@ -2,40 +2,15 @@
 
 import re
 from http import HTTPStatus
-from typing import Any
 
 import httpx
 import pytest
 import yaml
 
-Object = dict[str, Any]
+from manifests import DEFAULTS, DIGEST, LEAST, PLURALS, apply, custom, path, spec
+from operators import Object
 
-PLURALS = {"TrainingJob": "trainingjobs", "CompressionJob": "compressionjobs", "ModelService": "modelservices"}
-DIGEST = f"sha256:{64 * '0'}"
 IMMUTABLE = "spec: cannot be changed; delete the job, or give the new one another name"
-
-# The least that each kind asks for, and what the server adds to it.
-LEAST = {
-    "TrainingJob": "entrypoint: {module: m}",
-    "CompressionJob": "{source: {trainingJob: {name: b}}, output: {uri: pvc://m/x}}",
-    "ModelService": "model: {trainingJob: {name: b}}",
-}
-DEFAULTS = {
-    "TrainingJob": "{nodes: 1, backend: Auto, restart: {maxRestarts: 3, backoffSeconds: 5}}",
-    "CompressionJob": """
-        data: {calibration: {samples: 256, seed: 0}}
-        metric: {name: Top1}
-        recipe:
-        - optimise: {}
-        - quantize: {mode: [Auto], perChannel: [true], reduceRange: Auto, calibrationMethod: [MinMax]}
-        target: {batchSizes: [1]}
-        backoffLimit: 2
-        """,
-    "ModelService": """
-        protocols: {maxPayload: 64Mi}
-        drain: {preStopSeconds: 5, graceSeconds: 30}
-        """,
-}
 
 # Kind, what is written besides the least, and what is stored besides the least and the defaults.
 ACCEPTED = {
@@ -189,33 +164,6 @@ REFUSED = {
 
 # Kind, and a second version of the least that is another job.
 CHANGED = {"TrainingJob": "entrypoint: {module: other}", "CompressionJob": "source: {trainingJob: {name: other}}"}
-
-
-def spec(*layers: str) -> Object:
-    """The fields of all layers; a later one wins."""
-    return {name: value for layer in layers for name, value in yaml.safe_load(layer).items()}
-
-
-def custom(kind: str, *layers: str, name: str = "a") -> Object:
-    return {
-        "apiVersion": "modelyard.dev/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": spec(LEAST[kind], *layers),
-    }
-
-
-def path(kind: str, namespace: str) -> str:
-    return f"/apis/modelyard.dev/v1alpha1/namespaces/{namespace}/{PLURALS[kind]}"
-
-
-def apply(client: httpx.Client, namespace: str, written: Object) -> httpx.Response:
-    return client.patch(
-        f"{path(written['kind'], namespace)}/{written['metadata']['name']}",
-        params={"fieldManager": "test"},
-        headers={"Content-Type": "application/apply-patch+yaml"},
-        content=yaml.safe_dump(written),
-    )
 
 
 def complaints(answer: httpx.Response) -> list[str]:

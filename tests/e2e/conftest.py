@@ -88,7 +88,7 @@ def images(node_cluster: NodeCluster) -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def modelyard(helm: Helm, kubectl: Kubectl, images: Mapping[str, str]) -> Iterator[None]:
-    """Modelyard, installed from its chart; uninstalled at the end, with its CRDs and all that is left of its objects."""
+    """Modelyard, installed from its chart; it goes at the end, with its CRDs and all that is left of its objects."""
     install(helm, images)
     yield
     helm.run("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")

@@ -261,12 +261,6 @@ def test_a_service_at_zero_replicas_is_at_rest_and_never_called_ready(serving: S
     assert serving.resource.status.state == "Ready"
 
 
-def test_the_scale_subresource_finds_replicas_and_selector(serving: Story[ModelService]) -> None:
-    status = serving.resource.status
-    labels = serving.child(Service, "digits").spec.selector
-    assert (status.replicas, dict(pair.split("=") for pair in status.selector.split(","))) == (2, labels)
-
-
 def test_the_address_is_the_one_from_outside_where_there_is_one(serving: Story[ModelService]) -> None:
     front = serving.child(Service, "digits")
     outside = Ingress(ip="127.0.0.1", ports=[IngressPort(port=31000)])

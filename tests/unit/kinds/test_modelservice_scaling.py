@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from kind_stories import DIGEST, OTHER_DIGEST, READY, Story
 from modelyard.api.autoscaling import HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus
 from modelyard.api.pods import PodStatus
-from modelyard.api.workloads import Deployment
+from modelyard.api.workloads import Deployment, Service
 from modelyard.kinds.modelservice import KIND
 from modelyard.kinds.modelservice.model import ModelService, Revision
 from modelyard.kinds.modelservice.scaling import child_name
@@ -203,3 +203,9 @@ def test_without_either_there_is_one_pod() -> None:
     story = Story(KIND, f"model: {{artifact: {{uri: pvc://models/a, digest: '{DIGEST}'}}}}")
     story.visit()
     assert story.child(Deployment, name(story, story.resource.status.candidate)).spec.replicas == 1
+
+
+def test_the_scale_subresource_finds_replicas_and_selector(serving: Story[ModelService]) -> None:
+    status = serving.resource.status
+    labels = serving.child(Service, "digits").spec.selector
+    assert (status.replicas, dict(pair.split("=") for pair in status.selector.split(","))) == (4, labels)
