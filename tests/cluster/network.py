@@ -48,8 +48,10 @@ def down(folder: Path) -> None:
         if undo := removal(_saved(family)):
             subprocess.run([f"{family}-restore", "-w", "--noflush"], input=undo, text=True, check=True)
     _run("ip", "link", "delete", BRIDGE)
-    for cached in CNI_RESULTS.glob(f"{CNI_NAME}-*"):
+    for cached in CNI_RESULTS.glob(f"{CNI_NAME}-*-eth0"):
+        sandbox = cached.name.removeprefix(f"{CNI_NAME}-").removesuffix("-eth0")
         cached.unlink()
+        (CNI_RESULTS / f"cni-loopback-{sandbox}-lo").unlink(missing_ok=True)
 
 
 def configuration(folder: Path) -> dict[str, object]:

@@ -116,7 +116,8 @@ def test_pods_find_a_service_by_its_name(pods: Pods) -> None:
 
 def test_a_pod_reaches_itself_by_its_service(pods: Pods) -> None:
     pods.serve("server", "hello")
-    assert pods.kubectl("exec", "server", "--", "/pod", "ask", "http://server") == "hello"
+    url = f"http://server.{pods.namespace}.svc"  # the short name is the pod's own, in its /etc/hosts
+    assert pods.kubectl("exec", "server", "--", "/pod", "ask", url) == "hello"
 
 
 def test_pods_find_the_api_server(pods: Pods) -> None:

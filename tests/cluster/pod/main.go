@@ -17,7 +17,7 @@ import (
 
 const usage = `usage: pod                     wait for a signal to end, and reap orphans
        pod serve PORT TEXT     answer every HTTP request with the text
-       pod ask URL             print the answer to a GET
+       pod ask URL             print the answer to a GET, as soon as there is one
        pod find NAME           print the addresses of a name
        pod burn                keep a core busy
        pod write FILE TEXT     write a file
@@ -82,6 +82,9 @@ func hold() error {
 // authority is whom a pod trusts as the API server's.
 const authority = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 
+// patience is how long a Service may take to lead somewhere.
+const patience = 20 * time.Second
+
 func ask(url string) error {
 	trusted := x509.NewCertPool()
 	if certificate, err := os.ReadFile(authority); err == nil {
@@ -89,7 +92,12 @@ func ask(url string) error {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}
 	client := http.Client{Timeout: 5 * time.Second, Transport: transport}
+	deadline := time.Now().Add(patience)
 	response, err := client.Get(url)
+	for err != nil && time.Now().Before(deadline) {
+		time.Sleep(100 * time.Millisecond)
+		response, err = client.Get(url)
+	}
 	if err != nil {
 		return err
 	}
