@@ -6,7 +6,7 @@ STAMP := .venv/installed
 # Set in some containers; it makes every start compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-api test-local cluster-up cluster-down cluster-env check format generate lock clean
+.PHONY: demo test test-unit test-api test-local cluster-up cluster-down cluster-env check format generate lock images test-images clean
 
 demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
 	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
@@ -36,6 +36,13 @@ cluster-env:  ## eval "$$(make -s cluster-env)"
 
 test-local: $(STAMP)
 	$(BIN)/pytest tests/conformance tests/local
+
+images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
+	@$(PYTHON) images/build.py $(if $(PUSH),--push $(PUSH)) $(if $(BASE),--base $(BASE))
+
+# The first run builds the images. Skipped where neither Docker nor buildah runs, except in CI.
+test-images: $(STAMP)
+	$(BIN)/pytest tests/e2e/test_images.py
 
 check: $(STAMP)  ## what CI checks besides the tests
 	$(BIN)/ruff check .

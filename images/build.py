@@ -40,14 +40,17 @@ class Built:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
-    parser.add_argument("--base", metavar="IMAGE", help=f"default: {PUBLIC_BASE}, or one made of this Debian's packages")
+    parser.add_argument("--base", metavar="IMAGE", help=f"default: {PUBLIC_BASE}, else made of Debian's packages")
     parser.add_argument("--push", metavar="REGISTRY", help="host:port, plain HTTP if it is an address or localhost")
     arguments = parser.parse_args()
     try:
         print(f"{'image':44} {'MB':>6} {'build s':>8} {'push s':>7}")
         for image in images(arguments.names or NAMES, arguments.push, arguments.base):
+            megabytes = image.size_bytes / 1e6
             pushed = "" if image.push_seconds is None else f"{image.push_seconds:.1f}"
-            print(f"{image.reference:44} {image.size_bytes / 1e6:6.0f} {image.build_seconds:8.1f} {pushed:>7}", flush=True)
+            print(
+                f"{image.reference:44} {image.size_bytes / 1e6:6.0f} {image.build_seconds:8.1f} {pushed:>7}", flush=True
+            )
     except ImagesError as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -122,9 +123,9 @@ def need(program: str, otherwise: str) -> None:
 
 def may_be_plain(reference: str) -> bool:
     """Whether the registry of this reference is localhost or an address, which has no certificate."""
-    host = reference.partition("/")[0].rpartition(":")[0].strip("[]")
+    host = re.sub(r":\d+$", "", reference.partition("/")[0])
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return host == "localhost"
     return True
@@ -132,18 +133,14 @@ def may_be_plain(reference: str) -> bool:
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     """What the command prints. Raises ImagesError with the end of its output when it fails."""
-    done = subprocess.run(
-        command, env=os.environ | (environment or {}), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, check=False)
     if done.returncode:
         end = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         raise ImagesError(f"{' '.join(command[:2])} failed:\n{end}")
     return done.stdout
 
 
-def _options(
-    dockerfile: Path, tag: str, arguments: Mapping[str, str], secrets: Mapping[str, Path]
-) -> list[str]:
+def _options(dockerfile: Path, tag: str, arguments: Mapping[str, str], secrets: Mapping[str, Path]) -> list[str]:
     return [
         f"--file={dockerfile}",
         f"--tag={tag}",

@@ -97,7 +97,10 @@ class RuncSandbox:
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
-                *({"destination": path, "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]} for path in SCRATCH),
+                *(
+                    {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]}
+                    for path in SCRATCH
+                ),
                 *(
                     {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", "ro"]}
                     for source, target in mounts.items()
@@ -109,6 +112,12 @@ class RuncSandbox:
 
 def _ended(command: Sequence[str]) -> Ended:
     done = subprocess.run(
-        command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False
+        command,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+        check=False,
     )
     return Ended(done.returncode, done.stdout)
