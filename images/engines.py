@@ -43,7 +43,7 @@ class Docker:
     """The Docker engine, with BuildKit."""
 
     name = "docker"
-    cache = None
+    cache: str | None = None
 
     def build(
         self, dockerfile: Path, context: Path, tag: str, arguments: Mapping[str, str], secrets: Mapping[str, Path]
@@ -70,7 +70,7 @@ class Buildah:
     """Buildah; root builds in a chroot and so needs neither user namespaces nor cgroups."""
 
     name = "buildah"
-    cache = HOST_CACHE
+    cache: str | None = HOST_CACHE
 
     def __init__(self) -> None:
         root = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"} if os.geteuid() == 0 else {}

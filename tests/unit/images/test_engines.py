@@ -14,5 +14,5 @@ from engines import may_be_plain
         ("registry.example:5001/modelyard-server:0.1.0", False),
     ],
 )
-def test_only_addresses_and_localhost_may_speak_plain_http(reference: str, plain: bool) -> None:
+def test_only_addresses_and_localhost_may_speak_plain_http(reference: str, *, plain: bool) -> None:
     assert may_be_plain(reference) == plain
