@@ -3,13 +3,12 @@
 
 import argparse
 import fcntl
+import http.client
 import os
 import sys
 import tempfile
 import time
 import tomllib
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,18 +39,15 @@ class Built:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
-    parser.add_argument(
-        "--base", metavar="IMAGE", help=f"default: {PUBLIC_BASE}, or one made of this Debian's packages"
-    )
+    parser.add_argument("--base", metavar="IMAGE", help=f"default: {PUBLIC_BASE}, else made of Debian's packages")
     parser.add_argument("--push", metavar="REGISTRY", help="host:port, plain HTTP if it is an address or localhost")
     arguments = parser.parse_args()
     try:
         print(f"{'image':44} {'MB':>6} {'build s':>8} {'push s':>7}")
         for image in images(arguments.names or NAMES, arguments.push, arguments.base):
+            megabytes = image.size_bytes / 1e6
             pushed = "" if image.push_seconds is None else f"{image.push_seconds:.1f}"
-            print(
-                f"{image.reference:44} {image.size_bytes / 1e6:6.0f} {image.build_seconds:8.1f} {pushed:>7}", flush=True
-            )
+            print(f"{image.reference:44} {megabytes:6.0f} {image.build_seconds:8.1f} {pushed:>7}", flush=True)
     except ImagesError as error:
         print(error, file=sys.stderr)
         return 1
@@ -109,15 +105,15 @@ def _push(builder: Engine, tag: str, reference: str, identity: str) -> str:
 def _is_there(reference: str) -> bool:
     host, _, path = reference.partition("/")
     name, _, tag = path.rpartition(":")
-    scheme = "http" if may_be_plain(reference) else "https"
-    request = urllib.request.Request(
-        f"{scheme}://{host}/v2/{name}/manifests/{tag}", method="HEAD", headers={"Accept": MANIFESTS}
-    )
+    kind = http.client.HTTPConnection if may_be_plain(reference) else http.client.HTTPSConnection
+    connection = kind(host, timeout=10)
     try:
-        with urllib.request.urlopen(request, timeout=10):
-            return True
+        connection.request("HEAD", f"/v2/{name}/manifests/{tag}", headers={"Accept": MANIFESTS})
+        return connection.getresponse().status == http.HTTPStatus.OK
     except OSError:
         return False
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The code layer of an image: packages of this repository with metadata and byte code.
 
-``copy_code.py TARGET PATH...`` copies each ``ROOT/./PACKAGE`` to ``TARGET/PACKAGE``. The same code gives the same bytes,
-whenever and wherever it is copied: no time of a file gets into the layer.
+``copy_code.py TARGET PATH...`` copies each ``ROOT/./PACKAGE`` to ``TARGET/PACKAGE``. The same code gives the same
+bytes, whenever and wherever it is copied: no time of a file gets into the layer.
 """
 
 import compileall

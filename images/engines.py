@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ class Docker:
     """The Docker engine, with BuildKit."""
 
     name = "docker"
-    cache = None
+    cache: str | None = None
 
     def build(
         self, dockerfile: Path, context: Path, tag: str, arguments: Mapping[str, str], secrets: Mapping[str, Path]
@@ -69,7 +70,7 @@ class Buildah:
     """Buildah; root builds in a chroot and so needs neither user namespaces nor cgroups."""
 
     name = "buildah"
-    cache = HOST_CACHE
+    cache: str | None = HOST_CACHE
 
     def __init__(self) -> None:
         root = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"} if os.geteuid() == 0 else {}
@@ -122,9 +123,9 @@ def need(program: str, otherwise: str) -> None:
 
 def may_be_plain(reference: str) -> bool:
     """Whether the registry of this reference is localhost or an address, which has no certificate."""
-    host = reference.partition("/")[0].rpartition(":")[0].strip("[]")
+    host = re.sub(r":\d+$", "", reference.partition("/")[0])
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return host == "localhost"
     return True

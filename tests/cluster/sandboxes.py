@@ -1,7 +1,6 @@
 """One container as Modelyard's pods have it: read-only root, scratch folders, no capability, no network but its own."""
 
 import json
-import os
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ class Ended:
 class Sandbox(Protocol):
     """An image that can be run, and what it says of itself."""
 
+    image: str
     config: Mapping[str, Any]
     """User, Env, Entrypoint and Labels, as in an OCI image's configuration."""
 
@@ -68,6 +68,7 @@ class RuncSandbox:
     """Run by runc on the mounted root of the image."""
 
     def __init__(self, image: str, root: Path, folder: Path) -> None:
+        self.image = image
         self.root = root
         self.folder = folder
         self.config = json.loads(run(["buildah", "inspect", "--type=image", image]))["OCIv1"]["config"]
@@ -111,13 +112,6 @@ class RuncSandbox:
 
 
 def _ended(command: Sequence[str]) -> Ended:
-    done = subprocess.run(
-        command,
-        env=os.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    piped = subprocess.PIPE
+    done = subprocess.run(command, stdout=piped, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False)
     return Ended(done.returncode, done.stdout)
