@@ -37,7 +37,7 @@ cluster-env:  ## eval "$$(make -s cluster-env)"
 test-local: $(STAMP)
 	$(BIN)/pytest tests/conformance tests/local
 
-bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a table, about 6 minutes on 2 cores
+bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a table
 	@PYTHONPATH=tests/cluster $(BIN)/python tests/benchmarks/operator_scale.py
 
 check: $(STAMP)  ## what CI checks besides the tests
