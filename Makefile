@@ -30,7 +30,7 @@ cluster-down:
 cluster-env:  ## eval "$$(make -s cluster-env)"
 	@$(PYTHON) tests/cluster/cluster.py env
 
-bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a table, about 6 minutes on 2 cores
+bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a table
 	@PYTHONPATH=tests/cluster $(BIN)/python tests/benchmarks/operator_scale.py
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
