@@ -11,11 +11,8 @@ import pytest
 import binaries
 from control_plane import ControlPlane
 from lacking import LackingError
-from operators import Cluster, Object, Operator
+from operators import CRDS, Cluster, Object, Operator, served
 from waiting import until
-
-CRDS = sorted((Path(__file__).parents[2] / "crds").glob("*.yaml"))
-CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @pytest.fixture(scope="session")
@@ -80,23 +77,3 @@ def operator(cluster: Cluster, api_server: ControlPlane, tmp_path: Path) -> Iter
     yield operator
     operator.stop()
     print(operator.log())  # noqa: T201  pytest shows it where the test failed
-
-
-def served(client: httpx.Client, path: Path) -> Object:
-    name = path.stem.removeprefix("modelyard.dev_") + ".modelyard.dev"
-    url = f"{CRD_PATH}/{name}"
-    client.patch(
-        url,
-        params={"fieldManager": "test"},
-        headers={"Content-Type": "application/apply-patch+yaml"},
-        content=path.read_bytes(),
-    ).raise_for_status()
-
-    def shown() -> Object | None:
-        crd: Object = client.get(url).raise_for_status().json()
-        conditions = {each["type"]: each["status"] for each in crd["status"].get("conditions") or []}
-        objects = f"/apis/{crd['spec']['group']}/{crd['spec']['versions'][0]['name']}/{crd['spec']['names']['plural']}"
-        is_served = conditions.get("Established") == "True" and client.get(objects).status_code == HTTPStatus.OK
-        return crd if is_served else None
-
-    return until(shown, f"{name} served")

@@ -6,9 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import CRDS, served
 from control_plane import ControlPlane
-from operators import Cluster, Object, Operator, sources, training
+from operators import CRDS, Cluster, Object, Operator, served, sources, training
 from waiting import until
 
 GPU = "nvidia.com/gpu"
@@ -31,13 +30,16 @@ def scheduling(kubebox: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def node(client: httpx.Client) -> None:
     """A node with a tainted GPU. Nobody sends heartbeats for it: after 50 s its controller taints it once more."""
     capacity = {"cpu": "4", "memory": "8Gi", "pods": "20", GPU: "1"}
-    body = {"metadata": {"name": "gpu-1", "labels": {"zone": "a"}}}
+    taint = {"key": GPU, "value": "present", "effect": "NoSchedule"}
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+    body = {
+        "metadata": {"name": "gpu-1", "labels": {"zone": "a"}},
+        "spec": {"taints": [taint]},
+        "status": {"capacity": capacity, "allocatable": capacity, "conditions": [ready]},
+    }
     client.post("/api/v1/nodes", json=body).raise_for_status()
-    status = {"capacity": capacity, "allocatable": capacity, "conditions": [{"type": "Ready", "status": "True"}]}
-    merge = {"Content-Type": "application/merge-patch+json"}
-    client.patch("/api/v1/nodes/gpu-1/status", json={"status": status}, headers=merge).raise_for_status()
-    taints = [{"key": GPU, "value": "present", "effect": "NoSchedule"}]
-    client.patch("/api/v1/nodes/gpu-1", json={"spec": {"taints": taints}}, headers=merge).raise_for_status()
+    path = "/api/v1/nodes/gpu-1"
+    until(lambda: client.get(path).json()["spec"]["taints"] == [taint], "the node has no taint but its own")
 
 
 @pytest.fixture

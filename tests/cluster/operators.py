@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,8 @@ PREFIXES = {
     "leases": "/apis/coordination.k8s.io/v1/namespaces",
 }
 PUBLISHED = {"uri": "pvc://models/digits/sha256-000000000000", "digest": f"sha256:{64 * '1'}", "sizeBytes": 7}
+CRDS = sorted((Path(__file__).parents[2] / "crds").glob("*.yaml"))
+CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
@@ -180,3 +183,24 @@ def settled(look: Callable[[], T], seconds: float = 2) -> T:
         if (now := look()) != found:
             found, since = now, time.monotonic()
     return found
+
+
+def served(client: httpx.Client, path: Path) -> Object:
+    """Apply the CRD in a file; returns it once its objects are served."""
+    name = path.stem.removeprefix("modelyard.dev_") + ".modelyard.dev"
+    url = f"{CRD_PATH}/{name}"
+    client.patch(
+        url,
+        params={"fieldManager": "test"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        content=path.read_bytes(),
+    ).raise_for_status()
+
+    def shown() -> Object | None:
+        crd: Object = client.get(url).raise_for_status().json()
+        conditions = {each["type"]: each["status"] for each in crd["status"].get("conditions") or []}
+        objects = f"/apis/{crd['spec']['group']}/{crd['spec']['versions'][0]['name']}/{crd['spec']['names']['plural']}"
+        is_served = conditions.get("Established") == "True" and client.get(objects).status_code == HTTPStatus.OK
+        return crd if is_served else None
+
+    return until(shown, f"{name} served")

@@ -5,8 +5,8 @@ from kind_stories import DIGEST, OTHER_DIGEST, READY, Story, ended, failure, pub
 from modelyard.api.pods import PodCondition, PodStatus
 from modelyard.api.workloads import Deployment, Ingress, IngressPort, LoadBalancerStatus, Service, ServiceStatus
 from modelyard.kinds.modelservice import KIND
-from modelyard.kinds.modelservice.desired import child_name
 from modelyard.kinds.modelservice.model import ModelService, Revision
+from modelyard.kinds.modelservice.scaling import child_name
 
 SPEC = "{model: {compressionJob: {name: int8}}, replicas: 2, resources: {limits: {cpu: '1'}}}"
 STARTING = PodStatus()
@@ -237,8 +237,7 @@ def test_pods_that_no_node_takes_are_told_in_the_schedulers_words(story: Story[M
     )
     assert said(story) == ("Pending", message)
     assert story.condition("Available").message == message
-    found = story.conditions()
-    assert (found["Available"], found["Ready"]) == ("False Unschedulable", "False Unschedulable")
+    assert {story.conditions()[kind] for kind in ("Available", "Ready")} == {"False Unschedulable"}
 
 
 def test_a_service_at_zero_replicas_is_at_rest_and_never_called_ready(serving: Story[ModelService]) -> None:
