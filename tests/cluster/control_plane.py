@@ -37,7 +37,9 @@ class ControlPlane:
         self.processes = Processes(self.folder)
         self._dies_with_parent = dies_with_parent
 
-    def up(self, *, scheduler: bool = False, api_server_flags: Flags | None = None) -> None:
+    def up(
+        self, *, scheduler: bool = False, api_server_flags: Flags | None = None, controller_flags: Flags | None = None
+    ) -> None:
         """Be ready to serve, with the processes that run already or from nothing.
 
         Flags given here win over those of this module; a node needs another ``advertise-address``, for example.
@@ -55,7 +57,7 @@ class ControlPlane:
         try:
             self._start(ETCD, {"data-dir": "etcd", "socket": "etcd.sock"})
             self.start_api_server()
-            self._start(CONTROLLERS, _controllers())
+            self._start(CONTROLLERS, {**_controllers(), **(controller_flags or {})})
             if scheduler:
                 self._start(SCHEDULER, _scheduler())
         except LackingError:
