@@ -97,5 +97,5 @@ def modelyard(helm: Helm, kubectl: Kubectl, images: Mapping[str, str]) -> Iterat
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What judges all the others comes last."""
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    """First what needs the machine alone, last what judges all the others."""
+    items.sort(key=lambda item: (not item.get_closest_marker("first"), bool(item.get_closest_marker("last"))))

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback that checks every signature, and ways to damage what lies in it."""
+"""A real S3 server of this machine that checks every signature, and ways to damage what lies in it."""
 
 import json
 import os
@@ -67,15 +67,15 @@ class ObjectServer:
 
 
 @contextmanager
-def object_server(folder: Path) -> Iterator[ObjectServer]:
+def object_server(folder: Path, host: str = "127.0.0.1") -> Iterator[ObjectServer]:
     """A server process with a bucket and a key of its own; its log is in ``folder``."""
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}"
+    port = _free_port(host)
+    url = f"http://{host}:{port}"
     # So many actions need no key: those that make one.
     env = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": str(len(_SET_UP))}
     with (folder / "object-server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", host, "-p", str(port)],
             env=env, stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -110,8 +110,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
