@@ -26,7 +26,6 @@ def unplaced(pods: Sequence[Pod], resources: str = "spec.resources") -> Obstacle
     waiting = [
         condition
         for pod in pods
-        if not pod.finished
         for condition in pod.status.conditions
         if condition.type == "PodScheduled" and condition.status == "False"
     ]

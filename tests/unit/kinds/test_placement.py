@@ -74,7 +74,8 @@ def test_the_remedy_names_the_field_that_the_kind_has() -> None:
 def test_the_pods_that_wait_are_counted_in_the_schedulers_words() -> None:
     blocked = unplaced_status("0/1 nodes are available: 1 Insufficient cpu.")
     started = PodStatus(phase="Running")
-    pods = [pod(blocked), pod(started), pod(blocked), pod(blocked.model_copy(update={"phase": "Failed"}))]
+    # One that was stopped before it had a node is still the reason.
+    pods = [pod(blocked), pod(started), pod(blocked.model_copy(update={"phase": "Failed"}))]
     message = f"2 pods wait for a node: 0/1 nodes are available: 1 Insufficient cpu; {LOWER}"
     assert unplaced(pods) == Obstacle("Unschedulable", message)
     assert unplaced([pod(started)]) is None
