@@ -24,8 +24,9 @@ class Kind:
     def up(self) -> str:
         if shutil.which("docker") is None:
             raise LackingError(
-                "kind takes Docker, and `docker` is not on PATH; see https://docs.docker.com/engine/install/."
+                "kind takes Docker, and `docker` is not on PATH: https://docs.docker.com/engine/install/"
             )
+        _run("docker", "info")  # says so where there is no engine
         kind = str(binaries.kind())
         if not _succeeds("docker", "start", KIND_REGISTRY):
             published = f"127.0.0.1:{REGISTRY_PORT}:5000"

@@ -54,7 +54,7 @@ def run_a_pod(cluster: NodeCluster) -> None:
 
     def running() -> bool:
         found = control_plane.get("/api/v1/namespaces/default/pods/pod")
-        return found is not None and found["status"]["phase"] == "Running"
+        return found is not None and found["status"].get("phase") == "Running"
 
     until(running, "the pod runs", 60)
 
