@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from engines import Engine, run
 
 SECONDS = 300
+HOSTNAME = "sandbox"
 NAMESPACES = ("pid", "mount", "ipc", "uts")
 
 
@@ -82,11 +83,17 @@ class RuncSandbox:
         inside = 'ip link set lo up && exec runc run --bundle "$0" "$1"'
         return _ended(["unshare", "--net", "sh", "-c", inside, str(bundle), f"modelyard-{bundle.name}"])
 
+    def _hosts(self) -> Path:
+        hosts = self.folder / "hosts"
+        hosts.write_text(f"127.0.0.1 localhost {HOSTNAME}\n")
+        hosts.chmod(0o644)
+        return hosts
+
     def _spec(self, command: Sequence[str], mounts: Mapping[Path, str]) -> dict[str, Any]:
         user, group = map(int, self.config["User"].split(":"))
         return {
             "ociVersion": "1.0.2",
-            "hostname": "sandbox",
+            "hostname": HOSTNAME,
             "root": {"path": str(self.root), "readonly": True},
             "process": {
                 "user": {"uid": user, "gid": group},
@@ -99,6 +106,8 @@ class RuncSandbox:
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+                {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "mode=1777"]},
+                _bind(self._hosts(), "/etc/hosts", "ro"),
                 *(_bind(source, target, "rw") for source, target in _scratch(self.folder).items()),
                 *(_bind(source, target, "ro") for source, target in mounts.items()),
             ],
