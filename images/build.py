@@ -76,7 +76,7 @@ def images(names: Sequence[str], push_to: str | None = None, base: str | None = 
             tag = f"modelyard-{name}:{version}"
             identity = builder.build(ROOT / "images" / name / "Dockerfile", ROOT, tag, arguments, secrets)
             built = time.monotonic()
-            reference = tag if push_to is None else _push(builder, tag, f"{push_to}/{tag}", identity)
+            reference = tag if push_to is None else _push(builder, f"{push_to}/{tag}", identity)
             pushed = None if push_to is None else time.monotonic() - built
             yield Built(name, reference, builder.size(tag) or 0, built - started, pushed)
 
@@ -94,11 +94,12 @@ def _base(builder: Engine) -> str:
     return PUBLIC_BASE if builder.pull(PUBLIC_BASE) else debian_base.make(builder, BUILT)
 
 
-def _push(builder: Engine, tag: str, reference: str, identity: str) -> str:
+def _push(builder: Engine, reference: str, identity: str) -> str:
+    # By id: another checkout may have given the tag to an image of its own meanwhile.
     exact = f"{reference}-{identity[:12]}"
     if not _is_there(exact):
-        builder.push(tag, exact)
-        builder.push(tag, reference)
+        builder.push(identity, exact)
+        builder.push(identity, reference)
     return exact
 
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from engines import Engine, run
 
-SCRATCH = ("/tmp", "/modelyard/work")
 SECONDS = 300
+HOSTNAME = "sandbox"
 NAMESPACES = ("pid", "mount", "ipc", "uts")
 
 
@@ -39,7 +39,7 @@ class Sandbox(Protocol):
 def sandbox(engine: Engine, image: str, folder: Path) -> Iterator[Sandbox]:
     """The image, to be run by the engine that built it; ``folder`` is for what that takes."""
     if engine.name == "docker":
-        yield DockerSandbox(image)
+        yield DockerSandbox(image, folder)
         return
     container = run(["buildah", "from", "--pull-never", image]).strip()
     try:
@@ -51,13 +51,15 @@ def sandbox(engine: Engine, image: str, folder: Path) -> Iterator[Sandbox]:
 class DockerSandbox:
     """Run by the Docker engine."""
 
-    def __init__(self, image: str) -> None:
+    def __init__(self, image: str, folder: Path) -> None:
         self.image = image
+        self.folder = folder
         self.config = json.loads(run(["docker", "image", "inspect", image]))[0]["Config"]
 
     def run(self, command: Sequence[str] = (), mounts: Mapping[Path, str] | None = None) -> Ended:
         options = ["--rm", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none"]
-        options += [f"--tmpfs={path}:mode=1777" for path in SCRATCH]
+        for source, target in _scratch(self.folder).items():
+            options.append(f"--volume={source}:{target}")
         options += [f"--volume={source}:{target}:ro" for source, target in (mounts or {}).items()]
         if command:
             options.append(f"--entrypoint={command[0]}")
@@ -81,11 +83,17 @@ class RuncSandbox:
         inside = 'ip link set lo up && exec runc run --bundle "$0" "$1"'
         return _ended(["unshare", "--net", "sh", "-c", inside, str(bundle), f"modelyard-{bundle.name}"])
 
+    def _hosts(self) -> Path:
+        hosts = self.folder / "hosts"
+        hosts.write_text(f"127.0.0.1 localhost {HOSTNAME}\n")
+        hosts.chmod(0o644)
+        return hosts
+
     def _spec(self, command: Sequence[str], mounts: Mapping[Path, str]) -> dict[str, Any]:
         user, group = map(int, self.config["User"].split(":"))
         return {
             "ociVersion": "1.0.2",
-            "hostname": "sandbox",
+            "hostname": HOSTNAME,
             "root": {"path": str(self.root), "readonly": True},
             "process": {
                 "user": {"uid": user, "gid": group},
@@ -98,17 +106,30 @@ class RuncSandbox:
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
-                *(
-                    {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]}
-                    for path in SCRATCH
-                ),
-                *(
-                    {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", "ro"]}
-                    for source, target in mounts.items()
-                ),
+                {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "mode=1777"]},
+                _bind(self._hosts(), "/etc/hosts", "ro"),
+                *(_bind(source, target, "rw") for source, target in _scratch(self.folder).items()),
+                *(_bind(source, target, "ro") for source, target in mounts.items()),
             ],
             "linux": {"namespaces": [{"type": kind} for kind in NAMESPACES]},
         }
+
+
+def _scratch(folder: Path) -> dict[Path, str]:
+    """What a pod may write to: two empty folders, and the file that kubelet mounts for the last message."""
+    fresh = folder / uuid.uuid4().hex
+    scratch = {fresh / "tmp": "/tmp", fresh / "work": "/modelyard/work"}
+    for path in scratch:
+        path.mkdir(parents=True)
+        path.chmod(0o777)
+    log = fresh / "termination-log"
+    log.touch()
+    log.chmod(0o666)
+    return {**scratch, log: "/modelyard/termination-log"}
+
+
+def _bind(source: Path, target: str, access: str) -> dict[str, Any]:
+    return {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", access]}
 
 
 def _ended(command: Sequence[str]) -> Ended:

@@ -13,7 +13,7 @@ from engines import Engine, ImagesError, engine
 from modelyard.contract.artifact import MODEL_FILE, ArtifactReference, Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
 from modelyard.contract.layout import RUN_FILE
-from modelyard.contract.runs import ServeRun
+from modelyard.contract.runs import RunIdentity, ServeRun, TrainRun
 from modelyard.storage import artifacts
 from sandboxes import Sandbox, sandbox
 
@@ -24,6 +24,8 @@ MODULES = {
     "compressor": "modelyard_compressor",
     "server": "modelyard_server",
 }
+SAID = {"operator": "error: ", "compressor": "RunFileRefused", "server": "RunFileInvalid"}
+LINEAGE = Lineage(kind="TrainingJob", name="double", namespace="test", spec_digest=digest_of_bytes(b""))
 TOOLS = """
 import importlib.util, shutil
 programs = ["pip", "pip3", "uv", "gcc", "cc", "g++", "make", "cmake", "ld"]
@@ -62,14 +64,24 @@ server.terminate()
 print("ended with", server.wait(60))
 """
 ALL_REDUCE = """
-import os, torch
+import modelyard_trainer, torch
 from torch import distributed
-distributed.init_process_group("gloo")
-total = torch.ones(1)
-distributed.all_reduce(total)
-print(f"rank {os.environ['RANK']} sees {int(total)} ranks")
-distributed.destroy_process_group()
+with modelyard_trainer.run() as run:
+    total = torch.ones(1)
+    distributed.all_reduce(total)
+    print(f"rank {run.rank} sees {int(total)} ranks", flush=True)
 """
+RENDEZVOUS = {
+    "PET_NNODES": "1",
+    "PET_NPROC_PER_NODE": "2",
+    "PET_NODE_RANK": "0",
+    "PET_RDZV_BACKEND": "c10d",
+    "PET_RDZV_ENDPOINT": "127.0.0.1:29400",
+    "PET_RDZV_ID": "test-1",
+    "PET_LOCAL_ADDR": "127.0.0.1",
+    "OMP_NUM_THREADS": "1",
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +159,16 @@ def test_it_says_what_it_is(name: str, image: Sandbox) -> None:
     assert labels["org.opencontainers.image.version"] != "0"
 
 
-def test_its_own_command_ends_with_the_reason_when_nothing_is_mounted(name: str, image: Sandbox) -> None:
-    reasons = {"operator": "error: ", "trainer": "", "compressor": "RunFileInvalid", "server": "RunFileInvalid"}
-    ended = image.run()
+@pytest.mark.parametrize("name", SAID)
+def test_its_own_command_says_in_a_line_what_is_wrong(
+    name: str, sandboxes: Callable[[str], Sandbox], tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / RUN_FILE).write_text("{}")
+    ended = sandboxes(name).run(mounts={tmp_path: "/modelyard/config"})
     assert ended.code != 0
     assert "Traceback" not in ended.output
-    assert reasons[name] in ended.output
+    assert SAID[name] in ended.output
 
 
 @pytest.mark.parametrize("name", ["operator", "compressor", "server"])
@@ -168,11 +184,17 @@ def test_the_server_serves(sandboxes: Callable[[str], Sandbox], tmp_path: Path) 
 
 
 def test_two_ranks_of_the_trainer_meet(sandboxes: Callable[[str], Sandbox], tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    (tmp_path / "ranks.py").write_text(ALL_REDUCE)
-    launcher = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    ended = sandboxes("trainer").run([*launcher, "/modelyard/code/ranks.py"], {tmp_path: "/modelyard/code"})
+    code, config = tmp_path / "code", tmp_path / "config"
+    for folder in (code, config):
+        folder.mkdir()
+    (code / "ranks.py").write_text(ALL_REDUCE)
+    identity = RunIdentity(namespace="test", name="ranks", uid="uid")
+    (config / RUN_FILE).write_text(TrainRun(identity=identity, script="ranks.py", lineage=LINEAGE).to_json())
+    settings = [f"{name}={value}" for name, value in RENDEZVOUS.items()]
+    launcher = ["env", *settings, "python", "-m", MODULES["trainer"]]
+    ended = sandboxes("trainer").run(launcher, {code: "/modelyard/code", config: "/modelyard/config"})
     assert all(f"rank {rank} sees 2 ranks" in ended.output for rank in (0, 1)), ended.output
+    assert ended.code == 0, ended.output
 
 
 def test_the_trainer_has_what_the_example_imports(sandboxes: Callable[[str], Sandbox]) -> None:
@@ -190,8 +212,7 @@ def served_model(folder: Path) -> Mapping[Path, str]:
         each.mkdir()
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (made / MODEL_FILE).write_bytes(model.SerializeToString())
-    lineage = Lineage(kind="TrainingJob", name="double", namespace="test", spec_digest=digest_of_bytes(b""))
-    manifest = artifacts.manifest_of(made, [spec["x"]], [spec["y"]], {}, {}, lineage)
+    manifest = artifacts.manifest_of(made, [spec["x"]], [spec["y"]], {}, {}, LINEAGE)
     artifact = artifacts.publish(made, manifest, f"file://{store}")
     uri = f"file:///modelyard/volumes/models/{artifact.uri.rpartition('/')[2]}"
     run = ServeRun(name="double", artifact=ArtifactReference(uri=uri, digest=artifact.digest))
