@@ -27,16 +27,17 @@ class Program:
     """One that is built from a folder with a ``go.mod``."""
 
     name: str
-    sources: str
+    module: str = "kubebox"
+    """The folder of the ``go.mod`` that pins all it is made of."""
     package: str = "."
-    """What is built; for a program of others the folder holds only ``go.mod`` and ``go.sum``, which pin it."""
+    """What is built: a folder of that module, or the program of others."""
     tags: str = ""
     variables: str = ""
     """Values that the linker puts in, as Go's ``-X`` takes them."""
 
     @property
     def folder(self) -> Path:
-        return HERE / self.sources
+        return HERE / self.module
 
     def built(self) -> bool:
         """Whether it is there, of the sources as they are."""
@@ -84,7 +85,8 @@ class Program:
 
     def _digest(self) -> str:
         digest = hashlib.sha256(f"{self.package} {self.tags} {self.variables}\n".encode())
-        for path in sorted(path for path in self.folder.iterdir() if path.suffix in {".go", ".mod", ".sum"}):
+        sources = (self.folder / self.package).glob("*.go") if self.package.startswith(".") else ()
+        for path in sorted([*self.folder.glob("go.*"), *sources]):
             digest.update(f"{path.name}\n".encode())
             digest.update(path.read_bytes())
         return digest.hexdigest()[:12]
@@ -100,8 +102,8 @@ def _kubebox(*, node: bool) -> Program:
     major, minor, _ = kubernetes().split(".")
     variables = f"{version}.gitVersion=v{kubernetes()} {version}.gitMajor={major} {version}.gitMinor={minor}"
     if node:
-        return Program("kubebox-node", "kubebox", tags="node", variables=variables)
-    return Program("kubebox", "kubebox", variables=variables)
+        return Program("kubebox-node", tags="node", variables=variables)
+    return Program("kubebox", variables=variables)
 
 
 def kubectl() -> Path:
@@ -112,8 +114,8 @@ def kubectl() -> Path:
 
 def helm() -> Path:
     """Helm 4."""
-    version = f"helm.sh/helm/v4/internal/version.version={_required('helm', 'helm.sh/helm/v4')}"
-    return Program("helm", "helm", "helm.sh/helm/v4/cmd/helm", variables=version).path()
+    version = f"helm.sh/helm/v4/internal/version.version={_required('helm.sh/helm/v4')}"
+    return Program("helm", package="helm.sh/helm/v4/cmd/helm", variables=version).path()
 
 
 def kind() -> Path:
@@ -123,11 +125,11 @@ def kind() -> Path:
 
 
 def coredns() -> Path:
-    return Program("coredns", "coredns").path()
+    return Program("coredns", package="./coredns").path()
 
 
 def metrics_server() -> Path:
-    return Program("metrics-server", "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server").path()
+    return Program("metrics-server", package="sigs.k8s.io/metrics-server/cmd/metrics-server").path()
 
 
 def pod() -> Path:
@@ -143,12 +145,12 @@ def tools() -> Path:
 
 def kubernetes() -> str:
     """The version of Kubernetes, such as 1.37.2."""
-    return _required("kubebox", "k8s.io/kubernetes").removeprefix("v")
+    return _required("k8s.io/kubernetes").removeprefix("v")
 
 
-def _required(sources: str, module: str) -> str:
-    required = re.search(rf"{re.escape(module)} (v\S+)", (HERE / sources / "go.mod").read_text())
-    assert required, f"go.mod of {sources} names no version of {module}"
+def _required(module: str) -> str:
+    required = re.search(rf"{re.escape(module)} (v\S+)", (HERE / "kubebox/go.mod").read_text())
+    assert required, f"go.mod names no version of {module}"
     return required[1]
 
 

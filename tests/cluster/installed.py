@@ -76,6 +76,21 @@ class Place:
 
         until(there, f"{plural} {name} is {condition}", seconds)
 
+    def url(self, service: str) -> str:
+        """Where a ModelService answers; kube-proxy hears of a ready pod a moment later than we do."""
+        found = self.cluster.get("services", service)
+        assert found is not None
+        url = f"http://{found['spec']['clusterIP']}"
+
+        def reached() -> bool:
+            try:
+                return httpx.get(f"{url}/v2/health/ready", timeout=5).is_success
+            except httpx.TransportError:
+                return False
+
+        until(reached, f"{service} answers at {url}")
+        return url
+
     def story(self, plural: str, name: str) -> str:
         """All that helps to understand an object: its description, its pods and what they printed."""
         selector = f"modelyard.dev/name={name}"

@@ -78,10 +78,8 @@ def test_from_one_to_three_and_back_without_a_failed_request(here: Place) -> Non
     def replicas() -> int:
         return int(here.cluster.status("modelservices", "small")["stable"]["readyReplicas"])
 
-    service = here.cluster.get("services", "small")
-    assert service is not None
     began = time.monotonic()
-    with Load(f"http://{service['spec']['clusterIP']}/v2/models/small/infer") as load:
+    with Load(f"{here.url('small')}/v2/models/small/infer") as load:
         until(lambda: replicas() == 3, "three replicas are ready", seconds=180)
         up = time.monotonic() - began
         asked = load.outcomes.total()

@@ -41,9 +41,7 @@ def test_a_model_goes_through_a_bucket(here: Place, server: ObjectServer) -> Non
     artifact = here.cluster.status("trainingjobs", "small")["artifact"]
     assert {"manifest.json", "model.onnx"} <= set(server.names(artifact["uri"].removeprefix(f"s3://{BUCKET}/")))
     here.wait("modelservices", "small", "Ready")
-    front = here.cluster.get("services", "small")
-    assert front is not None
-    model = httpx.get(f"http://{front['spec']['clusterIP']}/v2/models/small").raise_for_status().json()
+    model = httpx.get(f"{here.url('small')}/v2/models/small").raise_for_status().json()
     assert model["inputs"][0]["shape"] == [-1, 4]
     told = here.kubectl("get", "tjob,msvc,events,configmaps,jobs,deployments,pods", "-o", "yaml")
     assert server.secret["AWS_SECRET_ACCESS_KEY"] not in told

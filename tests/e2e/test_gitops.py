@@ -71,11 +71,9 @@ def test_helm_waits_for_all_three(team: Place, helm: Helm, tmp_path: Path) -> No
     done = helm.attempt(
         "install", "team", str(chart(tmp_path / "team", fails=False)), "-n", team.namespace, "--wait", "--timeout", "5m"
     )
-    states = {
-        name: team.cluster.status(plural, name).get("state")
-        for plural, name in {"trainingjobs": "net", "compressionjobs": "net-int8", "modelservices": "net"}.items()
-    }
-    assert (done.returncode, list(states.values())) == (0, ["Complete", "Complete", "Ready"]), done.stderr
+    names = {"trainingjobs": "net", "compressionjobs": "net-int8", "modelservices": "net"}
+    states = [team.cluster.status(plural, name).get("state") for plural, name in names.items()]
+    assert (done.returncode, states) == (0, ["Complete", "Complete", "Ready"]), done.stderr
 
 
 def test_helm_fails_soon_after_a_job_has(team: Place, helm: Helm, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """How one job hands its artefact to what follows: by digest, and only when it is complete. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,19 +9,29 @@ from modelyard.api.children import Sources
 from modelyard.api.references import Publisher, StoredArtifact
 from modelyard.engine.kind import SourceReference
 
+Reason = Literal[
+    "SourceComplete", "SourceNotFound", "SourceNotComplete", "SourceFailed", "SourceRejected", "SourceStalled"
+]
+DEAD_ENDS: Mapping[str, tuple[Reason, str]] = {
+    conditions.REJECTED: ("SourceRejected", "was rejected by its gates"),
+    conditions.FAILED: ("SourceFailed", "failed"),
+    conditions.STALLED: ("SourceStalled", "cannot go on"),
+}
+"""Conditions of a source that has no artefact to give until somebody acts; the first that is True tells most."""
+
 
 @dataclass(frozen=True)
 class Handoff:
     """What a source has to give. ``artifact`` is set exactly when ``reason`` is SourceComplete."""
 
-    reason: Literal["SourceComplete", "SourceNotFound", "SourceNotComplete", "SourceFailed", "SourceRejected"]
+    reason: Reason
     message: str
     artifact: StoredArtifact | None = None
 
     @property
     def over(self) -> bool:
-        """Whether the source ended without an artefact: only a new source object can change that."""
-        return self.reason in ("SourceFailed", "SourceRejected")
+        """Whether nothing comes of the source until somebody acts: it ended without an artefact, or cannot go on."""
+        return self.reason in {"SourceFailed", "SourceRejected", "SourceStalled"}
 
 
 def given(artifact: StoredArtifact) -> Handoff:
@@ -35,10 +46,9 @@ def handoff(reference: SourceReference, sources: Sources) -> Handoff:
     if body is None:
         return Handoff("SourceNotFound", f"{reference.field}: {name} not found; create it in the same namespace")
     status = Publisher.model_validate(body).status
-    if conditions.is_true(status.conditions, conditions.REJECTED):
-        return Handoff("SourceRejected", f"{name} was rejected by its gates{_why(status.conditions, 'Rejected')}")
-    if conditions.is_true(status.conditions, conditions.FAILED):
-        return Handoff("SourceFailed", f"{name} failed{_why(status.conditions, 'Failed')}")
+    for condition, (reason, verdict) in DEAD_ENDS.items():
+        if conditions.is_true(status.conditions, condition):
+            return Handoff(reason, f"{name} {verdict}{_why(status.conditions, condition)}")
     if not conditions.is_true(status.conditions, conditions.COMPLETE):
         return Handoff("SourceNotComplete", f"waiting for {name}")
     if status.artifact is None:

@@ -184,7 +184,7 @@ def test_a_failing_candidate_leaves_the_service_ready(serving: Story[ModelServic
 
 @pytest.mark.parametrize(
     ("condition", "why"),
-    [("Rejected", "was rejected by its gates"), ("Failed", "failed")],
+    [("Rejected", "was rejected by its gates"), ("Failed", "failed"), ("Stalled", "cannot go on")],
 )
 def test_a_source_that_ends_without_an_artefact_keeps_the_revision(
     serving: Story[ModelService], condition: str, why: str
