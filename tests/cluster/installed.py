@@ -137,8 +137,9 @@ with modelyard_trainer.run() as run:
 
 def small_training(here: Place, name: str = "small", **spec: Any) -> None:
     """A TrainingJob that trains nothing, and publishes a linear layer."""
-    sources(here.cluster)
-    here.cluster.patch("configmaps", "code", {"data": {"train.py": TRAIN}})
+    if here.cluster.get("configmaps", "code") is None:
+        sources(here.cluster)
+        here.cluster.patch("configmaps", "code", {"data": {"train.py": TRAIN}})
     here.apply(
         {
             "apiVersion": "modelyard.dev/v1alpha1",

@@ -35,15 +35,10 @@ def test_uninstalled_nothing_is_lost_and_installed_again_nothing_is_done_twice(
     until(lambda: operator_is_gone(here.kubectl), "the operator is gone", seconds=60)
     assert (here.cluster.get("trainingjobs", "small"), here.cluster.children()) == before
     install(helm, images)
-    small = here.cluster.get("trainingjobs", "small")
-    assert small is not None
-    here.kubectl("label", "tjob", "small", "looked-at=yes")
-    here.kubectl("delete", "service", "small-train")
-    until(lambda: here.cluster.get("services", "small-train") is not None, "the operator works", seconds=60)
-    after = here.cluster.children()
-    del before[1]["services/small-train"], after["services/small-train"]
-    assert after == before[1]
-    assert here.cluster.status("trainingjobs", "small") == small["status"]
+    small_training(here, "other")
+    here.wait("trainingjobs", "other", "Complete")
+    after = {name: version for name, version in here.cluster.children().items() if "/other-" not in name}
+    assert (here.cluster.get("trainingjobs", "small"), after) == before
 
 
 def test_with_the_operator_gone_a_deleted_object_takes_all_with_it(
