@@ -30,7 +30,7 @@ ACCEPTED = {
     "gates with an output": (
         "TrainingJob",
         "{output: {uri: pvc://m/x}, gates: [{metric: a, value: '0.1'}]}",
-        "{output: {uri: pvc://m/x}, gates: [{metric: a, op: GreaterOrEqual, value: '0.1'}]}",
+        "{output: {uri: pvc://m/x}, gates: [{metric: a, value: '0.1'}]}",
     ),
     "evaluation data only": (
         "CompressionJob",
@@ -42,13 +42,13 @@ ACCEPTED = {
         "{resources: {limits: {cpu: 1}}, autoscaling: {maxReplicas: 3}}",
         """
         resources: {limits: {cpu: 1}}
-        autoscaling: {minReplicas: 1, maxReplicas: 3, metrics: [{type: Cpu, target: 70}]}
+        autoscaling: {minReplicas: 1, maxReplicas: 3, metrics: [{type: Cpu}]}
         """,
     ),
     "a toleration": (
         "ModelService",
         "pod: {tolerations: [{key: a, value: b}]}",
-        "pod: {tolerations: [{key: a, operator: Equal, value: b}]}",
+        "pod: {tolerations: [{key: a, value: b}]}",
     ),
     "a field that nobody knows": ("TrainingJob", "nope: 1", "{}"),
 }

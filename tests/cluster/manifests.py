@@ -21,7 +21,7 @@ DEFAULTS = {
         metric: {name: Top1}
         recipe:
         - optimise: {}
-        - quantize: {mode: [Auto], perChannel: [true], reduceRange: Auto, calibrationMethod: [MinMax]}
+        - quantize: {}
         target: {batchSizes: [1]}
         backoffLimit: 2
         """,

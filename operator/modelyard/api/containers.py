@@ -62,11 +62,14 @@ class Toleration(Model):
     toleration_seconds: Annotated[int | None, Field(ge=0)] = None
     """With effect NoExecute: so long, and no longer."""
 
-    @rule("has(self.key) || self.operator == 'Exists'", "set key, or operator Exists for every taint")
+    @rule(
+        "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+        "set key, or operator Exists for every taint",
+    )
     def _equal_has_key(self) -> bool:
         return self.key is not None or self.operator == "Exists"
 
-    @rule("!has(self.value) || self.operator == 'Equal'", "operator Exists takes no value")
+    @rule("!has(self.value) || !has(self.operator) || self.operator == 'Equal'", "operator Exists takes no value")
     def _exists_has_no_value(self) -> bool:
         return self.value is None or self.operator == "Equal"
 

@@ -1,5 +1,6 @@
 """The CustomResourceDefinition of a kind."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,9 +47,24 @@ def crd(kind: Kind[Resource]) -> dict[str, Any]:
 
 def _schema(kind: Kind[Resource]) -> Node:
     """The model's schema, with a status for objects that have none."""
-    schema = structural_schema(kind.model)
+    schema = _told_in_lists(structural_schema(kind.model))
     properties = schema["properties"]
     return {**schema, "properties": {**properties, "status": {"default": UNSEEN, **properties["status"]}}}
+
+
+def _told_in_lists(node: Node, *, listed: bool = False) -> Node:
+    """The schema with defaults inside list items told, and not filled in.
+
+    Tools that apply compare a list as a whole, and would see a difference for ever.
+    """
+    found = {keyword: value for keyword, value in node.items() if not (listed and keyword == "default")}
+    if listed and "default" in node and "description" in node:
+        found["description"] = f"{node['description']} Default: {json.dumps(node['default'])}."
+    if "items" in found:
+        found["items"] = _told_in_lists(found["items"], listed=True)
+    if "properties" in found:
+        found["properties"] = {name: _told_in_lists(part, listed=listed) for name, part in found["properties"].items()}
+    return found
 
 
 def _columns(columns: Sequence[PrinterColumn]) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ def _progress(report: ProgressReport) -> Progress:
 
 def _working(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> TrainingJobStatus:
     scheduled = _scheduled(job, pods)
-    started = sum(pod.ready or pod.finished for pod in pods)
+    started = sum(pod.ready or pod.finished or pod.terminated is not None for pod in pods)
     running = started == job.spec.nodes
     obstacle = stuck(pods)
     if scheduled.status == "False":
