@@ -10,10 +10,11 @@ from pathlib import Path
 
 MISSING = 77
 """The exit status of a tier that this machine cannot run, as automake has it; its last line says why."""
+PARALLEL = ("-n", "2", "--dist", "loadfile")
 TIERS = {
-    "unit": ["tests/unit", "-n", "2", "--dist", "loadfile"],
-    "local": ["tests/conformance", "tests/local"],
-    "api": ["tests/api"],
+    "unit": ["tests/unit", *PARALLEL],
+    "local": ["tests/conformance", "tests/local", *PARALLEL],
+    "api": ["tests/api", *PARALLEL],
     "e2e": ["tests/e2e"],
 }
 MEANING = {

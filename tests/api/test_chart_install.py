@@ -5,14 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from charts import CHART, Helm
 from control_plane import ControlPlane
-from operators import CHILDREN, PUBLISHED, Cluster, Object, settled, sources, training, two_pods
+from operators import PUBLISHED, Cluster, Object, settled, sources, surplus, training, two_pods
 from releases import SYSTEM, Release, Use
 from waiting import until
 
@@ -23,8 +22,6 @@ AUDIT = {
     "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata"}],
 }
-ELSEWHERE = {"events", "horizontalpodautoscalers"}
-"""What these objects do not ask the operator for."""
 
 
 @pytest.fixture(scope="module")
@@ -92,30 +89,6 @@ def seen_generations(place: Cluster) -> set[int]:
     return {place.status(plural, "digits")["observedGeneration"] for plural in plurals}
 
 
-def surplus(place: Cluster) -> None:
-    """One child of each type that nobody asked for."""
-    job = place.get("trainingjobs", "digits")
-    assert job is not None
-    labels = {"modelyard.dev/kind": "TrainingJob", "modelyard.dev/name": "digits"}
-    owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": "digits", "uid": job["metadata"]["uid"]}
-    pod = {"containers": [{"name": "a", "image": "a"}]}
-    specs: dict[str, Any] = {
-        "configmaps": {},
-        "services": {"spec": {"selector": {"a": "b"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}},
-        "jobs": {"spec": {"suspend": True, "template": {"spec": {**pod, "restartPolicy": "Never"}}}},
-        "deployments": {
-            "spec": {
-                "replicas": 0,
-                "selector": {"matchLabels": {"a": "b"}},
-                "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod},
-            }
-        },
-    }
-    metadata = {"name": "surplus", "labels": labels, "ownerReferences": [owner]}
-    for plural in CHILDREN:
-        place.create(plural, {"metadata": metadata, **specs[plural]})
-
-
 def test_the_operator_does_its_work_with_its_rights_and_uses_them_all(
     release: Release, place: Cluster, admin: httpx.Client
 ) -> None:
@@ -137,7 +110,7 @@ def test_the_operator_does_its_work_with_its_rights_and_uses_them_all(
     used, refused = release.used()
     assert refused == set()
     assert used - cluster_role - lease_role == set()
-    assert {use for use in (cluster_role | lease_role) - used if use[1] not in ELSEWHERE} == set()
+    assert (cluster_role | lease_role) - used == set()
 
 
 def test_with_some_namespaces_it_works_there_and_may_do_nothing_elsewhere(

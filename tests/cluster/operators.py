@@ -210,6 +210,33 @@ def training(cluster: Cluster, *, name: str = "digits", **spec: Any) -> Object:
     return cluster.create("trainingjobs", body)
 
 
+def surplus(place: Cluster) -> None:
+    """One child of each type that nobody asked for."""
+    job = place.get("trainingjobs", "digits")
+    assert job is not None
+    labels = {"modelyard.dev/kind": "TrainingJob", "modelyard.dev/name": "digits"}
+    owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": "digits", "uid": job["metadata"]["uid"]}
+    pod = {"containers": [{"name": "a", "image": "a"}]}
+    specs: dict[str, Any] = {
+        "configmaps": {},
+        "services": {"spec": {"selector": {"a": "b"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}},
+        "jobs": {"spec": {"suspend": True, "template": {"spec": {**pod, "restartPolicy": "Never"}}}},
+        "horizontalpodautoscalers": {
+            "spec": {"maxReplicas": 1, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}}
+        },
+        "deployments": {
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod},
+            }
+        },
+    }
+    metadata = {"name": "surplus", "labels": labels, "ownerReferences": [owner]}
+    for plural in CHILDREN:
+        place.create(plural, {"metadata": metadata, **specs[plural]})
+
+
 def two_pods(cluster: Cluster, job: str) -> list[Object]:
     until(lambda: len(cluster.pods(job)) == 2, f"the Job controller makes the pods of {job}")
     return sorted(cluster.pods(job), key=lambda pod: str(pod["metadata"]["name"]))

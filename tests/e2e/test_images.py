@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 import build
 from engines import Engine, ImagesError, engine
-from modelyard.contract.artifact import MODEL_FILE, ArtifactReference, Lineage, TensorSpec
+from modelyard.contract.artifact import MODEL_FILE, Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
 from modelyard.contract.layout import RUN_FILE
 from modelyard.contract.runs import RunIdentity, ServeRun, TrainRun
@@ -215,6 +215,6 @@ def served_model(folder: Path) -> Mapping[Path, str]:
     manifest = artifacts.manifest_of(made, [spec["x"]], [spec["y"]], {}, {}, LINEAGE)
     artifact = artifacts.publish(made, manifest, f"file://{store}")
     uri = f"file:///modelyard/volumes/models/{artifact.uri.rpartition('/')[2]}"
-    run = ServeRun(name="double", artifact=ArtifactReference(uri=uri, digest=artifact.digest))
+    run = ServeRun(name="double", artifact=ArtifactPlace(uri=uri, digest=artifact.digest))
     (config / RUN_FILE).write_text(run.to_json())
     return {store: "/modelyard/volumes/models", config: "/modelyard/config"}

@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from installed import SYSTEM
+from installed import SYSTEM, Kubectl, place
+from operators import surplus, training
+from waiting import until
 
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:modelyard"
 Right = tuple[str, str, str]
@@ -52,7 +54,13 @@ def granted(client: httpx.Client) -> set[Right]:
 
 
 @pytest.mark.last
-def test_every_right_is_used_and_none_is_missing(client: httpx.Client, audit_log: Path, modelyard: None) -> None:
+def test_every_right_is_used_and_none_is_missing(
+    client: httpx.Client, kubectl: Kubectl, audit_log: Path, modelyard: None
+) -> None:
+    with place(client, kubectl, "rights") as here:
+        training(here.cluster)
+        surplus(here.cluster)
+        until(lambda: here.cluster.children() == {}, "what nobody wants is gone")
     used, refused = done(audit_log)
     assert refused == set()
     assert granted(client) - used == set()
