@@ -66,7 +66,8 @@ def namespace(client: httpx.Client) -> Iterator[str]:
     path = f"/api/v1/namespaces/{name}"
     # Made by a controller; until then every pod is refused.
     account = f"{path}/serviceaccounts/default"
-    until(lambda: client.get(account).status_code == HTTPStatus.OK, f"a service account in {name}")
+    # After an outage the controllers take their time to come back.
+    until(lambda: client.get(account).status_code == HTTPStatus.OK, f"a service account in {name}", seconds=120)
     yield name
     client.delete(path).raise_for_status()
 

@@ -77,7 +77,11 @@ def others(place: Cluster) -> None:
     """An object of each other kind."""
     specs = {
         "CompressionJob": {"source": {"trainingJob": {"name": "digits"}}, "output": {"uri": "pvc://models/int8"}},
-        "ModelService": {"model": {"artifact": {"uri": PUBLISHED["uri"], "digest": PUBLISHED["digest"]}}},
+        "ModelService": {
+            "model": {"artifact": {"uri": PUBLISHED["uri"], "digest": PUBLISHED["digest"]}},
+            "resources": {"limits": {"cpu": "1"}},
+            "autoscaling": {"maxReplicas": 2},
+        },
     }
     for kind, spec in specs.items():
         body = {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": "digits"}, "spec": spec}
@@ -99,7 +103,7 @@ def test_the_operator_does_its_work_with_its_rights_and_uses_them_all(
         training(place)
         others(place)
         two_pods(place, "digits-train-1")
-        until(lambda: any(name.startswith("deployments/") for name in place.children()), "the service's Deployment")
+        until(lambda: any(name.startswith("horizontalpod") for name in place.children()), "the service's autoscaler")
         surplus(place)
         until(lambda: not any("surplus" in name for name in place.children()), "what nobody wants is gone")
         until(lambda: seen_generations(place) == {1}, "a status of each")

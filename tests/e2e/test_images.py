@@ -13,7 +13,7 @@ from engines import Engine, ImagesError, engine
 from modelyard.contract.artifact import MODEL_FILE, Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
 from modelyard.contract.layout import RUN_FILE
-from modelyard.contract.runs import RunIdentity, ServeRun, TrainRun
+from modelyard.contract.runs import ArtifactPlace, RunIdentity, ServeRun, TrainRun
 from modelyard.storage import artifacts
 from sandboxes import Sandbox, sandbox
 
