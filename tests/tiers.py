@@ -13,7 +13,7 @@ MISSING = 77
 PARALLEL = ("-n", "2", "--dist", "loadfile")
 TIERS = {
     "unit": ["tests/unit", *PARALLEL],
-    "local": ["tests/conformance", "tests/local", *PARALLEL],
+    "local": ["tests/conformance", "tests/local"],
     "api": ["tests/api", *PARALLEL],
     "e2e": ["tests/e2e"],
 }
