@@ -136,14 +136,17 @@ def test_some_namespaces_are_roles_only(helm: Helm) -> None:
 
 def test_images_are_the_chart_s_version_or_what_is_set(helm: Helm) -> None:
     objects = helm.template(
-        "ops", 'images.trainer.tag="2"', f'images.server={{"repository": "r/s", "digest": "{DIGEST}"}}'
+        "ops",
+        'images.registry="here:5000"',
+        'images.trainer.tag="2"',
+        f'images.server={{"repository": "r/s", "digest": "{DIGEST}"}}',
     )
     variables = environment(objects)
     images = {name: variables[f"MODELYARD_{name}_IMAGE"]["value"] for name in ("TRAINER", "COMPRESSOR", "SERVER")}
     assert images == {
-        "TRAINER": "modelyard/trainer:2",
-        "COMPRESSOR": "modelyard/compressor:0.1.0",
-        "SERVER": f"r/s@{DIGEST}",
+        "TRAINER": "here:5000/modelyard/trainer:2",
+        "COMPRESSOR": "here:5000/modelyard/compressor:0.1.0",
+        "SERVER": f"here:5000/r/s@{DIGEST}",
     }
 
 

@@ -18,8 +18,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- /* The reference of an image: a list of the root context and one entry of .Values.images. */ -}}
 {{- define "modelyard.image" -}}
 {{- $root := index . 0 }}{{ $image := index . 1 -}}
-{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}
-{{- else }}{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}{{ end }}
+{{- with $root.Values.images.registry }}{{ . }}/{{ end }}{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $root.Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- /* The name of all that helm test makes; as a TrainingJob's it has 45 characters at most. */ -}}
