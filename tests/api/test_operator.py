@@ -1,5 +1,6 @@
 """The operator on a real API server with its real controllers. There is no node: the tests say how pods end."""
 
+import json
 import signal
 
 from operators import PUBLISHED, Cluster, Operator, settled, sources, training, two_pods
@@ -141,6 +142,20 @@ def test_a_malformed_object_stops_nothing_else(cluster: Cluster, operator: Opera
     training(cluster)
     two_pods(cluster, "digits-train-1")
     until(lambda: cluster.status("trainingjobs", "digits").get("state") == "Starting", "a status")
+
+
+def test_a_huge_object_of_odd_characters_stops_nothing_else(cluster: Cluster, operator: Operator) -> None:
+    odd = "\u202e\u0000a\u0301\U0001f4a9\ufeff{{}}$(X)'\"".replace("\u0000", "")
+    sources(cluster)
+    body = training(cluster, name="huge", entrypoint={"script": "train.py", "args": [odd * 20] * 50})
+    cluster.patch("trainingjobs", "huge", {"metadata": {"annotations": {"example.com/odd": odd * 12_000}}})
+    assert body["spec"]["entrypoint"]["args"][0] == odd * 20
+    training(cluster)
+    two_pods(cluster, "digits-train-1")
+    two_pods(cluster, "huge-train-1")
+    run = cluster.get("configmaps", "huge-train-1-run")
+    assert run is not None
+    assert json.loads(run["data"]["run.json"])["args"] == [odd * 20] * 50
 
 
 def test_nothing_is_said_and_nothing_written_when_nothing_changes(cluster: Cluster, operator: Operator) -> None:

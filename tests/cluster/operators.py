@@ -187,10 +187,10 @@ class Operator:
 
 
 def sources(cluster: Cluster) -> None:
-    """What the training of these tests refers to."""
-    cluster.create("configmaps", {"metadata": {"name": "code"}, "data": {"train.py": "pass"}})
+    """What the training of these tests refers to; the code last, so that nothing else is ever missing."""
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     cluster.create("persistentvolumeclaims", {"metadata": {"name": "models"}, "spec": claim})
+    cluster.create("configmaps", {"metadata": {"name": "code"}, "data": {"train.py": "pass"}})
 
 
 def training(cluster: Cluster, *, name: str = "digits", **spec: Any) -> Object:
