@@ -145,10 +145,10 @@ def test_a_malformed_object_stops_nothing_else(cluster: Cluster, operator: Opera
 
 
 def test_a_huge_object_of_odd_characters_stops_nothing_else(cluster: Cluster, operator: Operator) -> None:
-    odd = "\u202e\u0000a\u0301\U0001f4a9\ufeff{{}}$(X)'\"".replace("\u0000", "")
+    odd = "\x85\u202e\u0000a\u0301\U0001f4a9\ufeff{{}}$(X)'\"".replace("\u0000", "")
     sources(cluster)
     body = training(cluster, name="huge", entrypoint={"script": "train.py", "args": [odd * 20] * 50})
-    cluster.patch("trainingjobs", "huge", {"metadata": {"annotations": {"example.com/odd": odd * 12_000}}})
+    cluster.patch("trainingjobs", "huge", {"metadata": {"annotations": {"example.com/odd": odd * 10_000}}})
     assert body["spec"]["entrypoint"]["args"][0] == odd * 20
     training(cluster)
     two_pods(cluster, "digits-train-1")

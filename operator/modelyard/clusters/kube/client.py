@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping
 from time import monotonic
@@ -14,8 +15,8 @@ from kubernetes.aio.client.exceptions import ApiException
 from modelyard.api.metadata import JsonObject
 from modelyard.engine.cluster import ClusterError, Unreachable
 
-APPLY = "application/apply-patch+yaml"
-"""Server-side apply; JSON is YAML."""
+APPLY = "application/apply-patch+yaml; charset=utf-8"
+"""Server-side apply. With the character set, ``kubernetes.aio`` sends the text as it is."""
 REQUEST_SECONDS = 30.0
 NOT_FOUND = 404
 CONFLICT = 409
@@ -91,7 +92,7 @@ class KubeClient:
             resource_path=path,
             query_params=list((query or {}).items()),
             header_params=headers,
-            body=body,
+            body=_yaml(body) if content_type == APPLY else body,
             auth_settings=["BearerToken"],
         )
         try:
@@ -124,6 +125,12 @@ class KubeClient:
         if self._away_since is not None:
             logger.warning("the API server is back, after %.0f s", monotonic() - self._away_since)
             self._away_since = None
+
+
+def _yaml(body: JsonObject | None) -> str:
+    """JSON that is YAML too: JSON's escapes of characters beyond U+FFFF are none in YAML, nor are raw control codes."""
+    text = json.dumps(body, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f\ufeff\ufffe\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _json(text: bytes) -> JsonObject:
