@@ -73,7 +73,7 @@ def images(names: Sequence[str], push_to: str | None = None, base: str | None = 
         secrets = package_index.secrets(Path(folder), os.environ, sys.executable, builder.cache)
         for name in names:
             started = time.monotonic()
-            tag = f"modelyard/{name}:{version}"
+            tag = f"modelyard-{name}:{version}"
             identity = builder.build(ROOT / "images" / name / "Dockerfile", ROOT, tag, arguments, secrets)
             built = time.monotonic()
             reference = tag if push_to is None else _push(builder, f"{push_to}/{tag}", identity)

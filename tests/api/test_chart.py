@@ -144,8 +144,8 @@ def test_images_are_the_chart_s_version_or_what_is_set(helm: Helm) -> None:
     variables = environment(objects)
     images = {name: variables[f"MODELYARD_{name}_IMAGE"]["value"] for name in ("TRAINER", "COMPRESSOR", "SERVER")}
     assert images == {
-        "TRAINER": "here:5000/modelyard/trainer:2",
-        "COMPRESSOR": "here:5000/modelyard/compressor:0.1.0",
+        "TRAINER": "here:5000/modelyard-trainer:2",
+        "COMPRESSOR": "here:5000/modelyard-compressor:0.1.0",
         "SERVER": f"here:5000/r/s@{DIGEST}",
     }
 

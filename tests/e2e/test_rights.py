@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from installed import SYSTEM, Kubectl, place
-from operators import surplus, training
+from operators import sources, surplus, training
 from waiting import until
 
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:modelyard"
@@ -58,9 +58,11 @@ def test_every_right_is_used_and_none_is_missing(
     client: httpx.Client, kubectl: Kubectl, audit_log: Path, modelyard: None
 ) -> None:
     with place(client, kubectl, "rights") as here:
+        sources(here.cluster)
         training(here.cluster)
+        until(here.cluster.children, "what is wanted is there")
         surplus(here.cluster)
-        until(lambda: here.cluster.children() == {}, "what nobody wants is gone")
+        until(lambda: not any("surplus" in name for name in here.cluster.children()), "what nobody wants is gone")
     used, refused = done(audit_log)
     assert refused == set()
     assert granted(client) - used == set()
