@@ -94,7 +94,8 @@ class Buildah:
         command = ["buildah", "images", "--noheading", "--format={{.Size}}", image]
         environment = os.environ | self.environment
         found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        return _bytes(found.stdout) if found.returncode == 0 else None
+        # A line for each name that the image has.
+        return _bytes(found.stdout.splitlines()[0]) if found.returncode == 0 else None
 
     def push(self, image: str, reference: str) -> None:
         verify = f"--tls-verify={'false' if may_be_plain(reference) else 'true'}"
