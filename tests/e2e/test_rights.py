@@ -12,6 +12,22 @@ from operators import sources, surplus, training
 from waiting import until
 
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:modelyard"
+COMPRESSION = {
+    "apiVersion": "modelyard.dev/v1alpha1",
+    "kind": "CompressionJob",
+    "metadata": {"name": "digits"},
+    "spec": {"source": {"trainingJob": {"name": "digits"}}, "output": {"uri": "pvc://models/int8"}},
+}
+SERVICE = {
+    "apiVersion": "modelyard.dev/v1alpha1",
+    "kind": "ModelService",
+    "metadata": {"name": "digits"},
+    "spec": {
+        "model": {"artifact": {"uri": "pvc://models/none", "digest": f"sha256:{64 * '1'}"}},
+        "resources": {"limits": {"cpu": "100m"}},
+        "autoscaling": {"maxReplicas": 2},
+    },
+}
 Right = tuple[str, str, str]
 """Group, resource with its subresource, verb."""
 
@@ -60,7 +76,8 @@ def test_every_right_is_used_and_none_is_missing(
     with place(client, kubectl, "rights") as here:
         sources(here.cluster)
         training(here.cluster)
-        until(here.cluster.children, "what is wanted is there")
+        here.apply(COMPRESSION, SERVICE)
+        until(lambda: any("horizontalpod" in name for name in here.cluster.children()), "the service's autoscaler")
         surplus(here.cluster)
         until(lambda: not any("surplus" in name for name in here.cluster.children()), "what nobody wants is gone")
     used, refused = done(audit_log)
