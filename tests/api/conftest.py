@@ -1,7 +1,6 @@
 """A real API server with its controllers for all tests of a session, and a namespace for each; there is no node."""
 
 from collections.abc import Iterator
-from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -12,8 +11,7 @@ from charts import Helm
 from control_plane import ControlPlane
 from crds import CRDS, served
 from lacking import MISSING, LackingError
-from operators import Cluster, Object, Operator
-from waiting import until
+from operators import Cluster, Object, Operator, fresh_namespace, running
 
 
 @pytest.fixture(scope="session")
@@ -61,15 +59,8 @@ def crds(client: httpx.Client) -> list[Object]:
 @pytest.fixture
 def namespace(client: httpx.Client) -> Iterator[str]:
     """The name of a fresh namespace in which pods can be created."""
-    body = {"metadata": {"generateName": "test-"}}
-    name: str = client.post("/api/v1/namespaces", json=body).raise_for_status().json()["metadata"]["name"]
-    path = f"/api/v1/namespaces/{name}"
-    # Made by a controller; until then every pod is refused.
-    account = f"{path}/serviceaccounts/default"
-    # After an outage the controllers take their time to come back.
-    until(lambda: client.get(account).status_code == HTTPStatus.OK, f"a service account in {name}", seconds=120)
-    yield name
-    client.delete(path).raise_for_status()
+    with fresh_namespace(client) as name:
+        yield name
 
 
 @pytest.fixture
@@ -81,8 +72,5 @@ def cluster(client: httpx.Client, namespace: str, crds: list[Object]) -> Cluster
 @pytest.fixture
 def operator(cluster: Cluster, api_server: ControlPlane, tmp_path: Path) -> Iterator[Operator]:
     """A running operator."""
-    operator = Operator(api_server.kubeconfig, cluster.namespace, tmp_path)
-    operator.start()
-    yield operator
-    operator.stop()
-    print(operator.log())  # noqa: T201  pytest shows it where the test failed
+    with running(Operator(api_server.kubeconfig, cluster.namespace, tmp_path)) as operator:
+        yield operator

@@ -1,6 +1,5 @@
 """The chart on a cluster of its own: what comes, changes and stays; what its rights are used for."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,32 +9,30 @@ import httpx
 import pytest
 
 from charts import CHART, Helm
-from control_plane import ControlPlane
-from operators import PUBLISHED, Cluster, Object, settled, sources, surplus, training, two_pods
-from releases import SYSTEM, Release, Use
+from control_plane import AUDIT_POLICY, ControlPlane
+from operators import Cluster, Object, fresh_namespace, others, settled, sources, surplus, training, two_pods
+from releases import RIGHTS, SYSTEM, Release, granted, used
 from waiting import until
 
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
-AUDIT = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
-}
 
 
 @pytest.fixture(scope="module")
 def host(kubebox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """An API server without our CRDs, which writes down who asks for what."""
     folder = tmp_path_factory.mktemp("chart")
-    (folder / "audit.json").write_text(json.dumps(AUDIT))
     control_plane = ControlPlane(folder / "state", kubebox, dies_with_parent=True)
-    flags = {"audit-policy-file": str(folder / "audit.json"), "audit-log-path": str(folder / "audit.log")}
+    flags = {"audit-policy-file": str(AUDIT_POLICY), "audit-log-path": str(folder / "audit.log")}
     try:
         control_plane.up(api_server_flags=flags)
         yield control_plane
     finally:
         control_plane.down()
+
+
+@pytest.fixture(scope="module")
+def audit_log(host: ControlPlane) -> Path:
+    return host.folder.parent / "audit.log"
 
 
 @pytest.fixture(scope="module")
@@ -50,42 +47,15 @@ def release(helm: Helm, host: ControlPlane, admin: httpx.Client, tmp_path: Path)
 
 
 @pytest.fixture
-def place(admin: httpx.Client) -> Cluster:
+def place(admin: httpx.Client) -> Iterator[Cluster]:
     """A fresh namespace of a user."""
-    name = admin.post("/api/v1/namespaces", json={"metadata": {"generateName": "user-"}}).raise_for_status().json()
-    cluster = Cluster(admin, name["metadata"]["name"])
-    until(lambda: admin.get(f"/api/v1/namespaces/{cluster.namespace}/serviceaccounts/default").is_success, "an account")
-    return cluster
+    with fresh_namespace(admin, "user") as namespace:
+        yield Cluster(admin, namespace)
 
 
 def crds(client: httpx.Client) -> dict[str, Object]:
     answer = client.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions").raise_for_status()
     return {each["spec"]["names"]["kind"]: each for each in answer.json()["items"]}
-
-
-def granted(role: Object) -> set[Use]:
-    return {
-        (group, resource, verb)
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-
-
-def others(place: Cluster) -> None:
-    """An object of each other kind."""
-    specs = {
-        "CompressionJob": {"source": {"trainingJob": {"name": "digits"}}, "output": {"uri": "pvc://models/int8"}},
-        "ModelService": {
-            "model": {"artifact": {"uri": PUBLISHED["uri"], "digest": PUBLISHED["digest"]}},
-            "resources": {"limits": {"cpu": "1"}},
-            "autoscaling": {"maxReplicas": 2},
-        },
-    }
-    for kind, spec in specs.items():
-        body = {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": "digits"}, "spec": spec}
-        place.create(f"{kind.lower()}s", body)
 
 
 def seen_generations(place: Cluster) -> set[int]:
@@ -94,7 +64,7 @@ def seen_generations(place: Cluster) -> set[int]:
 
 
 def test_the_operator_does_its_work_with_its_rights_and_uses_them_all(
-    release: Release, place: Cluster, admin: httpx.Client
+    release: Release, place: Cluster, admin: httpx.Client, audit_log: Path
 ) -> None:
     assert "helm test" in release.install()
     operator = release.operator()
@@ -109,16 +79,13 @@ def test_the_operator_does_its_work_with_its_rights_and_uses_them_all(
         until(lambda: seen_generations(place) == {1}, "a status of each")
     finally:
         assert operator.stop() == 0, operator.log()
-    cluster_role = granted(admin.get(f"{ROLES}/clusterroles/modelyard").raise_for_status().json())
-    lease_role = granted(admin.get(f"{ROLES}/namespaces/{SYSTEM}/roles/modelyard-lease").raise_for_status().json())
-    used, refused = release.used()
+    done, refused = used(audit_log)
     assert refused == set()
-    assert used - cluster_role - lease_role == set()
-    assert (cluster_role | lease_role) - used == set()
+    assert done == granted(admin, *RIGHTS)
 
 
 def test_with_some_namespaces_it_works_there_and_may_do_nothing_elsewhere(
-    release: Release, place: Cluster, admin: httpx.Client
+    release: Release, place: Cluster, admin: httpx.Client, audit_log: Path
 ) -> None:
     release.install(f'watch.namespaces=["{place.namespace}"]')
     assert admin.get(f"{ROLES}/clusterroles/modelyard").status_code == httpx.codes.NOT_FOUND
@@ -130,7 +97,7 @@ def test_with_some_namespaces_it_works_there_and_may_do_nothing_elsewhere(
         until(lambda: place.status("trainingjobs", "digits").get("state") == "Starting", "a status")
     finally:
         assert operator.stop() == 0, operator.log()
-    assert release.used()[1] == set()
+    assert used(audit_log)[1] == set()
 
 
 def test_uninstalled_and_installed_again_it_changes_nothing(

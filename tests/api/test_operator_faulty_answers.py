@@ -3,13 +3,14 @@
 import random
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from control_plane import ControlPlane
 from faulty import GONE, LOST, Answer, Asked, FaultyApiServer
-from operators import Cluster, Operator, settled, sources, training, two_pods
+from operators import Cluster, Operator, running, settled, sources, training, two_pods
 from waiting import until
 
 CHILDREN = {
@@ -74,10 +75,8 @@ def troubled(cluster: Cluster, faulty: FaultyApiServer, tmp_path: Path, trouble:
     """A running operator that the trouble may kill."""
     operator = Operator(faulty.kubeconfig, cluster.namespace, tmp_path)
     trouble.operator = operator
-    operator.start()
-    yield operator
-    operator.stop(signal.SIGKILL)
-    print(operator.log())  # noqa: T201
+    with running(operator, signal.SIGKILL):
+        yield operator
 
 
 def test_refused_and_lost_answers_are_asked_for_again(cluster: Cluster, troubled: Operator, trouble: Trouble) -> None:
@@ -121,6 +120,13 @@ def test_an_operator_killed_after_any_write_leaves_nothing_double(
     cluster: Cluster, troubled: Operator, trouble: Trouble
 ) -> None:
     """From its first write to the one after which nothing is left to write."""
+
+    def begun(name: str) -> bool:
+        return cluster.status("trainingjobs", name).get("attempt") == 1
+
+    def killed_or_begun(name: str) -> bool:
+        return not troubled.running() or begun(name)
+
     sources(cluster)
     step = 0
     while True:
@@ -128,13 +134,13 @@ def test_an_operator_killed_after_any_write_leaves_nothing_double(
         name = f"t{step}"
         trouble.writes, trouble.kill_at_write = 0, step
         training(cluster, name=name)
-        until(lambda: not troubled.running() or cluster.status("trainingjobs", name).get("attempt") == 1, name)  # noqa: B023
+        until(partial(killed_or_begun, name), name)
         if troubled.running():
             break
         trouble.kill_at_write = None
         troubled.start()
         two_pods(cluster, f"{name}-train-1")
-        until(lambda: cluster.status("trainingjobs", name).get("attempt") == 1, f"a status of {name}")  # noqa: B023
+        until(partial(begun, name), f"a status of {name}")
         children = settled(cluster.children, 0.5)
         ours = {each for each in children if f"/{name}-train" in each}
         assert ours == {each.replace("digits", name) for each in CHILDREN}

@@ -8,7 +8,7 @@ import pytest
 
 from control_plane import ControlPlane
 from crds import CRDS, served
-from operators import MERGE, Cluster, Object, Operator, sources, training
+from operators import MERGE, Cluster, Object, Operator, fresh_namespace, running, sources, training
 from waiting import until
 
 GPU = "nvidia.com/gpu"
@@ -46,16 +46,12 @@ def node(client: httpx.Client) -> None:
 
 @pytest.fixture
 def cluster(scheduling: ControlPlane, tmp_path: Path) -> Iterator[Cluster]:
-    with httpx.Client(base_url=scheduling.url, verify=scheduling.tls(), timeout=30) as client:
-        answer = client.post("/api/v1/namespaces", json={"metadata": {"generateName": "test-"}})
-        name = answer.raise_for_status().json()["metadata"]["name"]
-        account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-        until(lambda: client.get(account).is_success, "a service account")
-        operator = Operator(scheduling.kubeconfig, name, tmp_path)
-        operator.start()
-        yield Cluster(client, name)
-        operator.stop()
-        print(operator.log())  # noqa: T201  pytest shows it where the test failed
+    with (
+        httpx.Client(base_url=scheduling.url, verify=scheduling.tls(), timeout=30) as client,
+        fresh_namespace(client) as namespace,
+        running(Operator(scheduling.kubeconfig, namespace, tmp_path)),
+    ):
+        yield Cluster(client, namespace)
 
 
 def scheduled(cluster: Cluster) -> Object:

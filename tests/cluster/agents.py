@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import network
+from control_plane import AUDIT_POLICY
 
 NODE = "kubebox"  # certificates.go knows it too
 DNS = "10.96.0.10"
@@ -31,7 +32,7 @@ def api_server_flags() -> dict[str, str]:
         "requestheader-username-headers": "X-Remote-User",
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-extra-headers-prefix": "X-Remote-Extra-",
-        "audit-policy-file": str(Path(__file__).with_name("audit-policy.yaml")),
+        "audit-policy-file": str(AUDIT_POLICY),
         "audit-log-path": AUDIT_LOG,
         "audit-log-maxsize": "100000",  # MB: one file, never turned over
     }

@@ -17,6 +17,7 @@ from lacking import LackingError
 from processes import Processes
 
 ETCD, API_SERVER, CONTROLLERS, SCHEDULER = "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"
+AUDIT_POLICY = Path(__file__).with_name("audit-policy.yaml")
 KUBECONFIG = "admin.kubeconfig"
 SERVICES = "10.96.0.0/16"
 LOOPBACK = "127.0.0.1"

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from charts import CHART, Helm
-from operators import Cluster, Object, sources
+from operators import Cluster, Object, fresh_namespace, sources
 from waiting import until
 
 SYSTEM = "modelyard-system"
@@ -64,14 +64,18 @@ class Place:
         """The status of a condition, empty where there is none."""
         return str(self.cluster.condition(plural, name, kind).get("status", ""))
 
+    def assert_alive(self, plural: str, name: str) -> None:
+        """Fail, with the object's story, where it has ended badly or cannot go on."""
+        state = self.cluster.status(plural, name).get("state")
+        assert state not in ("Failed", "Rejected", "Refused", "Blocked"), self.story(plural, name)
+
     def wait(self, plural: str, name: str, condition: str, seconds: float = 300) -> None:
         """``kubectl wait``, ended early by the object's own end."""
 
         def there() -> bool:
             if self.condition(plural, name, condition) == "True":
                 return True
-            state = self.cluster.status(plural, name).get("state")
-            assert state not in ("Failed", "Rejected", "Refused", "Blocked"), self.story(plural, name)
+            self.assert_alive(plural, name)
             return False
 
         until(there, f"{plural} {name} is {condition}", seconds)
@@ -102,20 +106,16 @@ class Place:
 @contextmanager
 def place(client: httpx.Client, kubectl: Kubectl, name: str) -> Iterator[Place]:
     """A fresh namespace; at the end it goes with all that is in it, which nobody waits for."""
-    body = {"metadata": {"generateName": f"{name}-", "labels": RESTRICTED}}
-    namespace: str = client.post("/api/v1/namespaces", json=body).raise_for_status().json()["metadata"]["name"]
-    path = f"/api/v1/namespaces/{namespace}"
-    until(lambda: client.get(f"{path}/serviceaccounts/default").is_success, f"a service account in {namespace}")
-    yield Place(kubectl.of(namespace), Cluster(client, namespace), namespace)
-    client.delete(path).raise_for_status()
+    with fresh_namespace(client, name, RESTRICTED) as namespace:
+        yield Place(kubectl.of(namespace), Cluster(client, namespace), namespace)
 
 
-def install(helm: Helm, images: Mapping[str, str], *more: str) -> None:
+def install(helm: Helm, images: Mapping[str, str]) -> None:
     """``helm install`` with these images, until the operator runs."""
     settings = [part for name, image in images.items() for part in _image(name, image)]
     helm.run(
         "upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, "--create-namespace",
-        "--wait", "--timeout", "3m", *settings, *more,
+        "--wait", "--timeout", "3m", *settings,
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -186,6 +187,34 @@ class Operator:
         return self._log.read_text()
 
 
+@contextmanager
+def fresh_namespace(
+    client: httpx.Client, prefix: str = "test", labels: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The name of a namespace in which pods can be created; at the end it goes, which nobody waits for."""
+    body = {"metadata": {"generateName": f"{prefix}-", "labels": dict(labels or {})}}
+    name: str = client.post("/api/v1/namespaces", json=body).raise_for_status().json()["metadata"]["name"]
+    path = f"/api/v1/namespaces/{name}"
+    # Made by controllers, which take their time after an outage; until then pods are refused, or wait for volumes.
+    made = [f"{path}/serviceaccounts/default", f"{path}/configmaps/kube-root-ca.crt"]
+    try:
+        until(lambda: all(client.get(each).is_success for each in made), f"{made}", seconds=120)
+        yield name
+    finally:
+        client.delete(path).raise_for_status()
+
+
+@contextmanager
+def running(operator: Operator, number: signal.Signals = signal.SIGTERM) -> Iterator[Operator]:
+    """The operator, started; at the end the signal is sent to it, and its log shown where the test failed."""
+    operator.start()
+    try:
+        yield operator
+    finally:
+        operator.stop(number)
+        print(operator.log())  # noqa: T201  pytest shows it
+
+
 def sources(cluster: Cluster) -> None:
     """What the training of these tests refers to; the code last, so that nothing else is ever missing."""
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -235,6 +264,21 @@ def surplus(place: Cluster) -> None:
     metadata = {"name": "surplus", "labels": labels, "ownerReferences": [owner]}
     for plural in CHILDREN:
         place.create(plural, {"metadata": metadata, **specs[plural]})
+
+
+def others(cluster: Cluster) -> None:
+    """An object of each other kind, beside the training ``digits``; the service has an autoscaler."""
+    specs = {
+        "CompressionJob": {"source": {"trainingJob": {"name": "digits"}}, "output": {"uri": "pvc://models/int8"}},
+        "ModelService": {
+            "model": {"artifact": {"uri": PUBLISHED["uri"], "digest": PUBLISHED["digest"]}},
+            "resources": {"limits": {"cpu": "100m"}},
+            "autoscaling": {"maxReplicas": 2},
+        },
+    }
+    for kind, spec in specs.items():
+        body = {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": "digits"}, "spec": spec}
+        cluster.create(f"{kind.lower()}s", body)
 
 
 def two_pods(cluster: Cluster, job: str) -> list[Object]:

@@ -10,6 +10,8 @@ from control_plane import ControlPlane
 from operators import Object, Operator
 
 SYSTEM = "modelyard-system"
+RIGHTS = ("clusterroles/modelyard", f"namespaces/{SYSTEM}/roles/modelyard-lease")
+"""The roles of a release that watches all namespaces."""
 Use = tuple[str, str, str]
 """Group, resource and verb."""
 
@@ -59,20 +61,34 @@ class Release:
         operator.start()
         return operator
 
-    def used(self) -> tuple[set[Use], set[str]]:
-        """What the operator has asked for, and what it was refused."""
-        used, refused = set(), set()
-        for line in (self._host.folder.parent / "audit.log").read_text().splitlines():
-            event = json.loads(line)
-            if event["user"]["username"] != f"system:serviceaccount:{SYSTEM}:modelyard" or "objectRef" not in event:
-                continue
-            where = event["objectRef"]
-            resource = "/".join(filter(None, (where["resource"], where.get("subresource"))))
-            used.add((where.get("apiGroup", ""), resource, event["verb"]))
-            status = event["responseStatus"]["code"]
-            if status == httpx.codes.CREATED:
-                # A patch that creates.
-                used.add((where.get("apiGroup", ""), resource, "create"))
-            if status == httpx.codes.FORBIDDEN:
-                refused.add(event["requestURI"])
-        return used, refused
+
+def used(audit: Path) -> tuple[set[Use], set[str]]:
+    """What the operator's service account has done by the API server's audit log, and what it had no right to."""
+    done: set[Use] = set()
+    refused: set[str] = set()
+    for line in audit.read_text().splitlines():
+        event = json.loads(line)
+        where = event.get("objectRef")
+        if event["user"]["username"] != f"system:serviceaccount:{SYSTEM}:modelyard" or where is None:
+            continue
+        resource = "/".join(filter(None, (where["resource"], where.get("subresource"))))
+        done.add((where.get("apiGroup", ""), resource, event["verb"]))
+        if event.get("responseStatus", {}).get("code") == httpx.codes.CREATED:
+            # A patch that creates.
+            done.add((where.get("apiGroup", ""), resource, "create"))
+        if event["annotations"]["authorization.k8s.io/decision"] == "forbid":
+            refused.add(event["requestURI"])
+    return done, refused
+
+
+def granted(client: httpx.Client, *roles: str) -> set[Use]:
+    """What these roles grant, by their paths below the API of RBAC."""
+    bodies = [client.get(f"/apis/rbac.authorization.k8s.io/v1/{role}").raise_for_status().json() for role in roles]
+    return {
+        (group, resource, verb)
+        for body in bodies
+        for rule in body["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }

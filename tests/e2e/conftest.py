@@ -1,7 +1,6 @@
 """A real cluster with a node for all tests of a session, and a namespace for each that takes restricted pods only."""
 
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -11,10 +10,10 @@ import binaries
 import build
 from charts import Helm
 from engines import ImagesError
-from installed import RELEASE, SYSTEM, Kubectl, install
+from installed import RELEASE, RESTRICTED, SYSTEM, Kubectl, install
 from lacking import MISSING, LackingError
 from node import NodeCluster
-from waiting import until
+from operators import fresh_namespace
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +41,8 @@ def client(node_cluster: NodeCluster) -> Iterator[httpx.Client]:
 @pytest.fixture
 def namespace(client: httpx.Client) -> Iterator[str]:
     """The name of a fresh namespace; pods that break Pod Security's "restricted" are refused there."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    body = {"metadata": {"generateName": "test-", "labels": labels}}
-    name: str = client.post("/api/v1/namespaces", json=body).raise_for_status().json()["metadata"]["name"]
-    path = f"/api/v1/namespaces/{name}"
-    # Made by controllers; until then every pod is refused, or waits for its volumes.
-    made = [f"{path}/serviceaccounts/default", f"{path}/configmaps/kube-root-ca.crt"]
-    until(lambda: all(client.get(each).status_code == HTTPStatus.OK for each in made), f"{made}")
-    yield name
-    client.delete(path).raise_for_status()
+    with fresh_namespace(client, labels=RESTRICTED) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

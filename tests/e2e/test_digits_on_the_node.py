@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from installed import Kubectl, Place, place
-from operators import Object
+from operators import Object, settled
 from waiting import until
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/digits/digits.yaml"
@@ -38,8 +38,7 @@ def digits(client: httpx.Client, kubectl: Kubectl, modelyard: None, seen: list[s
             if table not in seen:
                 seen.append(table)
             for plural, name in KINDS.items():
-                state = digits.cluster.status(plural, name).get("state")
-                assert state not in ("Failed", "Rejected", "Refused", "Blocked"), digits.story(plural, name)
+                digits.assert_alive(plural, name)
             return digits.condition("modelservices", "digits", "Ready") == "True"
 
         until(ready, "the service is Ready", seconds=600)
@@ -118,8 +117,7 @@ def test_applying_it_again_changes_nothing(digits: Place) -> None:
     before = versions(digits)
     printed = digits.kubectl("apply", "-f", str(EXAMPLE))
     assert {line.rsplit(" ", 1)[-1] for line in printed.splitlines()} == {"unchanged"}
-    digits.kubectl("get", OURS)
-    assert versions(digits) == before
+    assert settled(lambda: versions(digits)) == before
 
 
 def test_nothing_foreign_is_on_the_objects(digits: Place) -> None:

@@ -41,10 +41,12 @@ class SourceReference:
     key: ObjectKey
     copy: ObjectKey | None = None
     """The child that holds a copy of it. While that is there, the original is not looked at."""
+    at_start: bool = False
+    """It only has to be there when the first child is made."""
 
     def needed(self, children: Children) -> bool:
-        """Whether it has to be looked at; a claim only has to be there when the first child is made."""
-        if self.key.kind == "PersistentVolumeClaim":
+        """Whether it has to be looked at."""
+        if self.at_start:
             return not children.objects
         return self.copy is None or all(child.key != self.copy for child in children.objects)
 

@@ -5,7 +5,7 @@ from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.workloads import ConfigMap
 from modelyard.engine.kind import SourceReference
 
-CLAIM = SourceReference("spec.claim", ObjectKey("PersistentVolumeClaim", "default", "models"))
+CLAIM = SourceReference("spec.claim", ObjectKey("PersistentVolumeClaim", "default", "models"), at_start=True)
 CODE = SourceReference(
     "spec.code", ObjectKey("ConfigMap", "default", "code"), copy=ObjectKey("ConfigMap", "default", "a-code")
 )

@@ -8,7 +8,7 @@ from modelyard.api.labels import labels_of
 from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.pods import EnvVar
 from modelyard.api.quantities import whole_cores
-from modelyard.api.references import StoredArtifact, claims_of
+from modelyard.api.references import StoredArtifact
 from modelyard.api.settings import Settings
 from modelyard.api.workloads import (
     ConfigMap,
@@ -25,6 +25,7 @@ from modelyard.contract.digest import digest_of_json, short
 from modelyard.contract.reports import EXIT_FINAL
 from modelyard.contract.runs import ArtifactPlace, CompressRun, DataRun, GatesRun, Place, QuantizeRun, RunIdentity
 from modelyard.engine.kind import SourceReference
+from modelyard.kinds.claims import claim_references
 from modelyard.kinds.compressionjob.model import CalibrationSet, CompressionJob, DataSet
 from modelyard.kinds.handoff import Handoff, given, handoff
 
@@ -43,17 +44,13 @@ def references(job: CompressionJob) -> list[SourceReference]:
     if job.spec.source.training_job is not None:
         key = ObjectKey("TrainingJob", namespace, job.spec.source.training_job.name)
         found.append(SourceReference("spec.source.trainingJob", key))
-    found.extend(
-        SourceReference(field, ObjectKey("PersistentVolumeClaim", namespace, claim))
-        for field, uri in (
-            ("spec.source.artifact.uri", job.spec.source.artifact.uri if job.spec.source.artifact else None),
-            ("spec.data.calibration.uri", job.spec.data.calibration.uri),
-            ("spec.data.evaluation.uri", job.spec.data.evaluation.uri if job.spec.data.evaluation else None),
-            ("spec.output.uri", job.spec.output.uri),
-        )
-        for claim in claims_of(uri)
-    )
-    return found
+    uris = {
+        "spec.source.artifact.uri": job.spec.source.artifact.uri if job.spec.source.artifact else None,
+        "spec.data.calibration.uri": job.spec.data.calibration.uri,
+        "spec.data.evaluation.uri": job.spec.data.evaluation.uri if job.spec.data.evaluation else None,
+        "spec.output.uri": job.spec.output.uri,
+    }
+    return [*found, *claim_references(namespace, uris)]
 
 
 def source_of(job: CompressionJob, sources: Sources) -> Handoff:

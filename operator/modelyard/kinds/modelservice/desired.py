@@ -8,7 +8,7 @@ from modelyard.api.labels import REVISION_LABEL, labels_of
 from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.pods import EnvVar, HttpGet, Probe
 from modelyard.api.quantities import parse_quantity, whole_cores
-from modelyard.api.references import StoredArtifact, claims_of
+from modelyard.api.references import StoredArtifact
 from modelyard.api.settings import Settings
 from modelyard.api.workloads import (
     ConfigMap,
@@ -25,6 +25,7 @@ from modelyard.contract import layout
 from modelyard.contract.digest import digest_of_json, short
 from modelyard.contract.runs import ArtifactPlace, ServeRun
 from modelyard.engine.kind import SourceReference
+from modelyard.kinds.claims import claim_references
 from modelyard.kinds.handoff import Handoff, given, handoff
 from modelyard.kinds.modelservice.model import ModelService
 from modelyard.kinds.modelservice.scaling import autoscaler, child_name, least_replicas
@@ -45,10 +46,7 @@ def references(service: ModelService) -> list[SourceReference]:
     if model.training_job is not None:
         key = ObjectKey("TrainingJob", namespace, model.training_job.name)
         return [SourceReference("spec.model.trainingJob", key)]
-    return [
-        SourceReference("spec.model.artifact.uri", ObjectKey("PersistentVolumeClaim", namespace, claim))
-        for claim in claims_of(model.artifact.uri if model.artifact else None)
-    ]
+    return claim_references(namespace, {"spec.model.artifact.uri": model.artifact.uri if model.artifact else None})
 
 
 def source_of(service: ModelService, sources: Sources) -> Handoff:

@@ -8,7 +8,6 @@ from modelyard.api.labels import ATTEMPT_LABEL, labels_of
 from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
 from modelyard.api.pods import EnvVar, EnvVarSource, FieldReference, PodTemplate
 from modelyard.api.quantities import whole_cores
-from modelyard.api.references import claims_of
 from modelyard.api.settings import Settings
 from modelyard.api.workloads import ConfigMap, Job, JobSpec, Service, ServiceSpec
 from modelyard.contract import layout
@@ -16,6 +15,7 @@ from modelyard.contract.artifact import Lineage
 from modelyard.contract.digest import Digest, digest_of_json
 from modelyard.contract.runs import CheckpointRun, Place, RunIdentity, TrainRun
 from modelyard.engine.kind import SourceReference
+from modelyard.kinds.claims import claim_references
 from modelyard.kinds.trainingjob.model import Resolved, TrainingJob
 
 COMPONENT = "trainer"
@@ -49,14 +49,11 @@ def references(job: TrainingJob) -> list[SourceReference]:
         copy = ObjectKey("ConfigMap", namespace, code_name(job))
         # A finished job says when its code was edited since.
         found.append(SourceReference("spec.code.configMap", key, copy if job.status.completion_time is None else None))
-    for field, uri in (
-        ("spec.checkpoint.uri", job.spec.checkpoint.uri if job.spec.checkpoint else None),
-        ("spec.output.uri", job.spec.output.uri if job.spec.output else None),
-    ):
-        found.extend(
-            SourceReference(field, ObjectKey("PersistentVolumeClaim", namespace, claim)) for claim in claims_of(uri)
-        )
-    return found
+    uris = {
+        "spec.checkpoint.uri": job.spec.checkpoint.uri if job.spec.checkpoint else None,
+        "spec.output.uri": job.spec.output.uri if job.spec.output else None,
+    }
+    return [*found, *claim_references(namespace, uris)]
 
 
 def missing(job: TrainingJob, sources: Sources) -> SourceReference | None:
