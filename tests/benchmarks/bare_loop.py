@@ -7,11 +7,13 @@ from modelyard.api.children import Children
 from modelyard.api.metadata import JsonObject, KubeObject
 from modelyard.api.settings import Settings
 from modelyard.app import WORKERS
-from modelyard.clusters.kube.client import APPLY
 from modelyard.clusters.kube.resources import resource_types
 from modelyard.kinds import KINDS
 from modelyard.kinds.trainingjob import KIND
 from modelyard.kinds.trainingjob.model import TrainingJob
+
+APPLY_PATCH = "application/apply-patch+yaml"
+"""With this very text, ``kubernetes.aio`` takes the body as it is and makes JSON of it."""
 
 
 async def apply_children(cluster: BenchCluster, namespace: str, objects: int) -> tuple[float, int]:
@@ -29,7 +31,7 @@ async def apply_children(cluster: BenchCluster, namespace: str, objects: int) ->
                 method="PATCH",
                 resource_path=path,
                 query_params=[("fieldManager", "modelyard"), ("force", "true")],
-                header_params={"Accept": "application/json", "Content-Type": APPLY},
+                header_params={"Accept": "application/json", "Content-Type": APPLY_PATCH},
                 body=manifest,
                 auth_settings=["BearerToken"],
             )
