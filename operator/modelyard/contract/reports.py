@@ -42,6 +42,30 @@ class CheckpointReport(Document):
     """Digest of its content."""
 
 
+class InPlace(Document):
+    """Restarts of the ranks within one attempt, with every pod left in place."""
+
+    count: int
+    """How often so far."""
+    reason: str
+    """Why the last time."""
+    message: str
+    """The first failing rank and its error, the last time."""
+    rank: int | None = None
+    """The first failing global rank, the last time."""
+
+
+class InputReport(Document):
+    """An input as it was fetched."""
+
+    name: str
+    """Its name in the spec."""
+    digest: Digest
+    """sha256 of the file, or of the canonical JSON of a folder's files by path."""
+    size_bytes: int
+    """Size of all its files."""
+
+
 class ProgressReport(Document):
     """How far a pod is. Replaced as a whole at each report."""
 
@@ -51,7 +75,15 @@ class ProgressReport(Document):
     total_steps: int | None = None
     eta_seconds: int | None = None
     metrics: dict[str, Decimal] = {}
+    best: Decimal | None = None
+    """The best value of the objective's metric so far, over all attempts that were resumed from."""
+    world_size: int | None = None
+    """The ranks that train now."""
+    resumed_step: int | None = None
+    """The step of the checkpoint that this attempt went on from; 0 from the beginning, absent before that is known."""
     checkpoint: CheckpointReport | None = None
+    in_place: InPlace | None = None
+    inputs: list[InputReport] = []
     time: str
     """RFC 3339, UTC."""
 
@@ -139,6 +171,11 @@ class Termination(Document):
     rank: int | None = None
     """The first failing global rank."""
     checkpoint: CheckpointReport | None = None
+    step: int | None = None
+    """The last step that rank 0 reported."""
+    best: Decimal | None = None
+    in_place: InPlace | None = None
+    inputs: list[InputReport] = []
     artifact: PublishedArtifact | None = None
     baseline: Measurement | None = None
     selected: Candidate | None = None

@@ -30,10 +30,40 @@ class ArtifactPlace(ArtifactReference, Place):
 
 
 class CheckpointRun(Place):
-    """Where checkpoints go and whether to start from the newest one."""
+    """Where checkpoints go and what to start from."""
 
     resume: Literal["Auto", "Never"] = "Auto"
+    """Auto: from the newest committed checkpoint of this job, and from ``resume_from`` where it has none."""
+    resume_from: ArtifactPlace | None = None
+    """A checkpoint of another job, by the digest of its commit."""
     keep_latest: int = 2
+    keep_best: int = 0
+    """So many more, chosen by the objective's metric as reported when they were taken."""
+
+
+class InputRun(Place):
+    """Data or weights that are fetched to ``inputs/<name>`` before the ranks start."""
+
+    name: str
+    digest: Digest | None = None
+    """sha256 of the file, or of the canonical JSON of a folder's files by path; checked before the ranks start."""
+
+
+class GitRun(Document):
+    """Code from a git repository, checked out to ``work/code``."""
+
+    url: str
+    commit: str
+    """The full commit: a branch would name other code at each attempt."""
+    secret: str | None = None
+    """The Secret with ``username`` and ``password`` or ``ssh-privatekey``, mounted as ``secrets/<name>``."""
+
+
+class Objective(Document):
+    """The metric that tells a better checkpoint from a worse one."""
+
+    metric: str
+    goal: Literal["Maximize", "Minimize"] = "Maximize"
 
 
 class TrainRun(Document):
@@ -44,7 +74,19 @@ class TrainRun(Document):
     """A file under ``code``; exactly one of script and module is set."""
     module: str | None = None
     args: list[str] = []
+    git: GitRun | None = None
+    """Instead of the mounted ``code``."""
+    inputs: list[InputRun] = []
     backend: Literal["Auto", "Gloo", "Nccl"] = "Auto"
+    process_restarts: int = 0
+    """So often the ranks are started again in place, as long as every pod is there."""
+    fork_server: bool = True
+    """False: each rank is a process of its own from the start, for scripts that do not bear a fork."""
+    stall_timeout_seconds: int | None = None
+    """A rank that reported once and then not for so long is held to hang: stacks are printed and the attempt fails."""
+    grace_seconds: int = 30
+    """Between SIGTERM and SIGKILL: the time for a last checkpoint."""
+    objective: Objective | None = None
     checkpoint: CheckpointRun | None = None
     output: Place | None = None
     """The artefact is published at ``<uri>/sha256-<12 hex digits>``."""
