@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
 
 from modelyard.contract.base import Document
 
@@ -31,6 +32,15 @@ def transition_rule(
 ) -> Callable[[Callable[[Checked, Checked], bool]], Callable[[Checked, Checked], bool]]:
     """Make a method ``(self, old) -> bool`` a rule for updates; ``cel`` uses ``self`` and ``oldSelf``."""
     return _marker(cel, message, transition=True)
+
+
+def unchanged(*fields: str) -> str:
+    """CEL of a transition rule by which none of these fields, given by their Python names, may change."""
+    names = [to_camel(field) for field in fields]
+    return " && ".join(
+        f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+        for name in names
+    )
 
 
 def _marker(cel: str, message: str, *, transition: bool) -> Callable[[Any], Any]:

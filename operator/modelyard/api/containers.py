@@ -7,21 +7,29 @@ from pydantic import Field
 
 from modelyard.api.base import Model, rule
 from modelyard.api.pods import (
+    Affinity,
     ClaimSource,
     ConfigMapSource,
     Container,
     ContainerPort,
     EmptyDirSource,
     EnvVar,
+    NodeAffinity,
+    NodeRequirement,
+    NodeTerm,
     PodSecurityContext,
     PodSpec,
     PodTemplate,
     PodTemplateMeta,
     PodToleration,
     Probe,
+    ProjectedSource,
+    Projection,
+    RequiredNodes,
     Resources,
     SecretSource,
     SecurityContext,
+    TokenProjection,
     Volume,
     VolumeMount,
 )
@@ -149,10 +157,35 @@ def secret_mounts(*secrets: str) -> list[tuple[Volume, VolumeMount]]:
     ]
 
 
-def storage_mounts(*places: Location | None, read_only: bool = False) -> list[tuple[Volume, VolumeMount]]:
-    """The volumes and mounts that these places in storage need: claims, and the Secrets with the keys to buckets."""
+def storage_mounts(
+    *places: Location | None, secrets: Sequence[str] = (), read_only: bool = False
+) -> list[tuple[Volume, VolumeMount]]:
+    """The volumes and mounts that these places in storage need: claims, and the Secrets with the keys to buckets.
+
+    ``secrets`` are further Secrets.
+    """
     uris = [place.uri for place in places if place is not None]
-    return [*claim_mounts(*uris, read_only=read_only), *secret_mounts(*secrets_of(*places))]
+    keys = dict.fromkeys([*secrets_of(*places), *secrets])
+    return [*claim_mounts(*uris, read_only=read_only), *secret_mounts(*keys)]
+
+
+def token_mount(audience: str, folder: str) -> tuple[Volume, VolumeMount]:
+    """A token of the pod's service account that only ``audience`` takes, as the file ``token`` in a folder."""
+    projection = Projection(service_account_token=TokenProjection(audience=audience, path="token"))
+    return (
+        Volume(name=folder, projected=ProjectedSource(sources=[projection])),
+        VolumeMount(name=folder, mount_path=layout.mount_path(folder), read_only=True),
+    )
+
+
+def away_from(nodes: Sequence[str]) -> Affinity | None:
+    """The affinity that keeps pods away from these nodes, None for none."""
+    if not nodes:
+        return None
+    term = NodeTerm(
+        match_expressions=[NodeRequirement(key="kubernetes.io/hostname", operator="NotIn", values=list(nodes))]
+    )
+    return Affinity(node_affinity=NodeAffinity(required=RequiredNodes(node_selector_terms=[term])))
 
 
 def pod_template(
@@ -171,6 +204,8 @@ def pod_template(
     subdomain: str | None = None,
     restart: bool = False,
     grace_seconds: int = 30,
+    affinity: Affinity | None = None,
+    priority_class: str | None = None,
 ) -> PodTemplate:
     """A pod with one container that runs ``command``, with ``work`` as scratch folder and a read-only root.
 
@@ -204,7 +239,9 @@ def pod_template(
             restart_policy="Always" if restart else "Never",
             subdomain=subdomain,
             node_selector=options.node_selector,
+            affinity=affinity,
             tolerations=tolerations_of(options, resources),
+            priority_class_name=priority_class,
             termination_grace_period_seconds=grace_seconds,
             automount_service_account_token=False,
             enable_service_links=False,

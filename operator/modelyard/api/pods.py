@@ -139,6 +139,26 @@ class EmptyDirSource(Observed):
     size_limit: str | None = None
 
 
+class TokenProjection(Observed):
+    """A token of the pod's service account, for one audience only."""
+
+    audience: str
+    expiration_seconds: int = 3600
+    path: str
+
+
+class Projection(Observed):
+    """One source of a projected volume."""
+
+    service_account_token: TokenProjection
+
+
+class ProjectedSource(Observed):
+    """Several sources in one folder."""
+
+    sources: list[Projection]
+
+
 class Volume(Observed):
     """One volume of a pod; exactly one source is set."""
 
@@ -147,6 +167,7 @@ class Volume(Observed):
     secret: SecretSource | None = None
     persistent_volume_claim: ClaimSource | None = None
     empty_dir: EmptyDirSource | None = None
+    projected: ProjectedSource | None = None
 
 
 class PodToleration(Observed):
@@ -159,6 +180,38 @@ class PodToleration(Observed):
     toleration_seconds: int | None = None
 
 
+class NodeRequirement(Observed):
+    """What a label of the node must be."""
+
+    key: str
+    operator: str
+    values: list[str]
+
+
+class NodeTerm(Observed):
+    """Requirements that must all hold."""
+
+    match_expressions: list[NodeRequirement]
+
+
+class RequiredNodes(Observed):
+    """Terms of which one must hold."""
+
+    node_selector_terms: list[NodeTerm]
+
+
+class NodeAffinity(Observed):
+    """Which nodes a pod may go to."""
+
+    required: Annotated[RequiredNodes, Field(alias="requiredDuringSchedulingIgnoredDuringExecution")]
+
+
+class Affinity(Observed):
+    """Where a pod may go."""
+
+    node_affinity: NodeAffinity
+
+
 class PodSpec(Observed):
     """A pod's spec."""
 
@@ -168,7 +221,10 @@ class PodSpec(Observed):
     subdomain: str | None = None
     hostname: str | None = None
     node_selector: dict[str, str] = {}
+    affinity: Affinity | None = None
     tolerations: list[PodToleration] = []
+    priority_class_name: str | None = None
+    node_name: str | None = None
     termination_grace_period_seconds: int | None = None
     automount_service_account_token: bool | None = None
     enable_service_links: bool | None = None

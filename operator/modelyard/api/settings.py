@@ -4,6 +4,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class ProgressEndpoint:
+    """Where pods report their progress."""
+
+    url: str
+    """https://host:port of the operator's Service."""
+    certificate: str
+    """The certificate of the authority that signed the server's, as PEM."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """The images that pods run when the resource names none, and what the cluster can do."""
 
@@ -12,3 +22,5 @@ class Settings:
     server_image: str = "modelyard/server"
     file_uris: bool = True
     """Whether ``file://`` names the same place for all pods: where they all run on one machine, and as its user."""
+    progress: ProgressEndpoint | None = None
+    """Where pods report their progress; None: the cluster reads it from their files."""

@@ -40,13 +40,28 @@ class PodFailurePolicy(Observed):
     rules: list[PodFailureRule]
 
 
+class SuccessRule(Observed):
+    """Indexes whose success is the Job's."""
+
+    succeeded_indexes: str
+
+
+class SuccessPolicy(Observed):
+    """When a Job is complete before all its indexes are."""
+
+    rules: list[SuccessRule]
+
+
 class JobSpec(Observed):
     """A Job's spec."""
 
     parallelism: int = 1
     completions: int = 1
     completion_mode: Literal["Indexed", "NonIndexed"] = "NonIndexed"
-    backoff_limit: int = 6
+    backoff_limit: int | None = None
+    """Failed pods in all before the Job fails; not set where each index has a limit of its own."""
+    backoff_limit_per_index: int | None = None
+    success_policy: SuccessPolicy | None = None
     pod_replacement_policy: Literal["Failed", "TerminatingOrFailed"] | None = None
     pod_failure_policy: PodFailurePolicy | None = None
     template: PodTemplate

@@ -170,6 +170,8 @@ class Termination(Document):
     """For a person: what happened, and the remedy where there is one."""
     rank: int | None = None
     """The first failing global rank."""
+    exit_code: int | None = None
+    """That rank's exit code, where it ended with one."""
     checkpoint: CheckpointReport | None = None
     step: int | None = None
     """The last step that rank 0 reported."""

@@ -21,7 +21,15 @@ def termination_of(pod: Pod) -> Termination | None:
 
 def disrupted(pod: Pod) -> bool:
     """Whether the pod has to leave its node, which is no fault of its own."""
-    return any(each.type == "DisruptionTarget" and each.status == "True" for each in pod.status.conditions)
+    return disruption_of(pod) is not None
+
+
+def disruption_of(pod: Pod) -> str | None:
+    """Why the pod has to leave its node, as the reason of its condition says it; None: it has not."""
+    return next(
+        (each.reason for each in pod.status.conditions if each.type == "DisruptionTarget" and each.status == "True"),
+        None,
+    )
 
 
 def stopped(pods: Sequence[Pod]) -> bool:

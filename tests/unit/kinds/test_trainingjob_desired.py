@@ -90,8 +90,12 @@ def test_the_run_file_says_what_the_pods_do() -> None:
         "identity": {"namespace": "default", "name": "digits", "uid": "uid-1", "attempt": 1},
         "script": "train.py",
         "args": ["--epochs", "5"],
+        "inputs": [],
         "backend": "Auto",
-        "checkpoint": {"uri": "pvc://ckpt/digits", "resume": "Auto", "keepLatest": 2},
+        "processRestarts": 2,
+        "forkServer": True,
+        "graceSeconds": 30,
+        "checkpoint": {"uri": "pvc://ckpt/digits", "resume": "Auto", "keepLatest": 2, "keepBest": 0},
         "output": {"uri": "pvc://models/digits"},
         "lineage": {
             "kind": "TrainingJob",
@@ -203,7 +207,7 @@ def test_a_spec_that_contradicts_itself_is_refused(spec: str, message: str) -> N
 def test_a_spec_cannot_be_changed() -> None:
     story = started()
     before = story.resource.spec
-    story.edit("{nodes: 3}")
+    story.edit("{backend: Gloo}")
     assert story.resource.spec.transition_errors(before) == [
         "cannot be changed; delete the job, or give the new one another name"
     ]

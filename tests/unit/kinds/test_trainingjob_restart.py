@@ -65,6 +65,8 @@ def test_a_failed_attempt_restarts_as_a_whole_after_its_pods_are_gone(story: Sto
         "message": "ValueError: loss is NaN",
         "rank": 3,
         "failedAt": "2026-05-01T12:00:12Z",
+        "step": 0,
+        "lostSteps": 0,
     }
 
     story.visit(4)
@@ -154,7 +156,11 @@ def test_a_failure_that_would_only_repeat_ends_the_job_at_once(story: Story[Trai
     ("statuses", "reason", "message"),
     [
         ([ended(failure("PeerLost", "gone")), ended(NAN)], "ProcessError", "ValueError: loss is NaN"),
-        ([ended(failure("Terminated")), ended(failure("PeerLost", "gone"))], "Terminated", ""),
+        (
+            [ended(failure("Terminated")), ended(failure("PeerLost", "gone"))],
+            "PodLost",
+            "pod digits-train-1-0 was deleted while it ran",
+        ),
         (
             [ended(code=137, reason="OOMKilled"), ended(failure("PeerLost"))],
             "OOMKilled",

@@ -17,6 +17,7 @@ from modelyard.engine.cluster import ClusterError, Unreachable
 
 APPLY = "application/apply-patch+yaml; charset=utf-8"
 """Server-side apply. With the character set, ``kubernetes.aio`` sends the text as it is."""
+MERGE = "application/merge-patch+json"
 REQUEST_SECONDS = 30.0
 NOT_FOUND = 404
 CONFLICT = 409

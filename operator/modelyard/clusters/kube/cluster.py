@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from modelyard.api.children import Children
 from modelyard.api.metadata import API_VERSION, JsonObject, KubeObject, ObjectKey, OwnerReference
 from modelyard.api.pods import Pod
-from modelyard.api.workloads import CHILD_TYPES
+from modelyard.api.workloads import CHILD_TYPES, Job
 from modelyard.clusters.kube.cache import Cache
-from modelyard.clusters.kube.client import APPLY, NOT_FOUND, ApiError, KubeClient, NoAnswerError
+from modelyard.clusters.kube.client import APPLY, MERGE, NOT_FOUND, ApiError, KubeClient, NoAnswerError
 from modelyard.clusters.kube.drift import APPLIED_ANNOTATION, holds, stamped
 from modelyard.clusters.kube.handover import HANDOVER_MANAGER, handover
 from modelyard.clusters.kube.listing import list_all
@@ -22,8 +22,6 @@ from modelyard.engine.cluster import Conflict
 from modelyard.engine.events import Event
 
 FIELD_MANAGER = "modelyard"
-IMMUTABLE = frozenset({"Job"})
-"""Kinds whose spec the API server does not let anybody change: they stay as they were made."""
 HEARTBEAT_SECONDS = 20.0
 """Longer than a watch waits between its tries while the API server is away."""
 SETTLE_SECONDS = 1.0
@@ -143,8 +141,8 @@ class KubeCluster:
         found = self._cache.get(child.key)
         if found is not None and not _owned_by(found, owner.uid):
             raise Conflict(f"{child.key} exists and belongs to another object; delete it or rename this one")
-        if found is not None and child.kind in IMMUTABLE:
-            return False
+        if found is not None and isinstance(child, Job):
+            return await self._resize(child, found)
         manifest = stamped(_manifest(child, owner))
         if found is not None and _as_applied(manifest, found):
             return False
@@ -160,6 +158,22 @@ class KubeCluster:
             content_type=APPLY,
         )
         logger.info("%s %s/%s: applied %s", owner.kind, child.metadata.namespace, owner.name, child.key)
+        self.seen(answer)
+        return True
+
+    async def _resize(self, job: Job, found: JsonObject) -> bool:
+        """Give the Job its number of pods: nothing else of its spec may change once it is made. Raises ApiError."""
+        wanted: JsonObject = {"parallelism": job.spec.parallelism, "completions": job.spec.completions}
+        if holds({"spec": wanted}, found):
+            return False
+        answer = await self._client.request(
+            "PATCH",
+            self._resources[job.kind].path(job.key),
+            query={"fieldManager": FIELD_MANAGER},
+            body={"spec": wanted},
+            content_type=MERGE,
+        )
+        logger.info("%s/%s: resized to %d pods", job.metadata.namespace, job.metadata.name, job.spec.parallelism)
         self.seen(answer)
         return True
 

@@ -124,15 +124,18 @@ class ProcessCluster:
     async def apply(self, child: KubeObject, owner: OwnerReference) -> bool:
         """Create the child or bring it to the given fields; False where it is so already.
 
-        A Job's spec is immutable, as in Kubernetes. Raises Conflict when an object of that name is somebody else's.
+        A Job's spec is immutable, as in Kubernetes, but for the number of its pods. Raises Conflict when an object of
+        that name is somebody else's.
         """
         old = self.store.get(child.key)
         if old is not None and not _owned_by(KubeObject.model_validate(old), owner.uid):
             raise Conflict(f"{child.key} exists and belongs to another object; delete it or rename this one")
         metadata = child.metadata.model_copy(update={"owner_references": [owner]})
         wanted = _merged(old, child.model_copy(update={"metadata": metadata}).to_manifest())
-        if old is not None and child.kind == "Job":
-            wanted["spec"] = old["spec"]
+        if old is not None and isinstance(child, Job):
+            spec = old["spec"]
+            assert isinstance(spec, dict)
+            wanted["spec"] = {**spec, "parallelism": child.spec.parallelism, "completions": child.spec.completions}
         self.store.put(child.key, wanted)
         return self.store.get(child.key) is not old
 

@@ -1,5 +1,6 @@
 """What the Job controller does: which pods to make or stop, and what the Job's status says. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from modelyard.api.metadata import ObjectMeta, OwnerReference
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import Deployment, Job, JobCondition, JobStatus
 
+DEFAULT_BACKOFF_LIMIT = 6
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
@@ -23,36 +25,52 @@ class Plan:
 def plan_job(job: Job, pods: Sequence[Pod], now: datetime) -> tuple[Plan, JobStatus]:
     """The next steps and the status of ``job``, whose pods are ``pods``.
 
-    Follows batch/v1: an index that failed is tried again until ``backoffLimit`` is used up, a pod failure policy may
-    end the Job at once or leave a failure uncounted, and Complete or Failed is said only when no pod is left running.
+    Follows batch/v1: an index that failed is tried again until ``backoffLimit``, or the limit of each index, is used
+    up; a pod failure policy may end the Job at once or leave a failure uncounted, a success policy may end it early;
+    Complete or Failed is said only when no pod is left running. Unlike there, a pod is replaced without a wait.
     """
     if job.status.conditions:
         return Plan(), job.status
+    spec = job.spec
     active = [pod for pod in pods if not pod.finished]
     done = {_index(pod) for pod in pods if pod.status.phase == "Succeeded"}
-    verdicts = [_verdict(job, pod) for pod in pods if pod.status.phase == "Failed"]
-    counted = sum(verdict != "Ignore" for verdict in verdicts)
+    verdicts = [(_index(pod), _verdict(job, pod)) for pod in pods if pod.status.phase == "Failed"]
+    failures = Counter(index for index, verdict in verdicts if verdict != "Ignore")
     status = JobStatus(
         active=len(active),
         ready=sum(pod.ready for pod in active),
         succeeded=len(done),
-        failed=counted,
+        failed=failures.total(),
         start_time=job.status.start_time or timestamp(now),
     )
-    if "FailJob" in verdicts:
+    if any(verdict == "FailJob" for _, verdict in verdicts):
         return _end(status, active, "Failed", "PodFailurePolicy", "a pod ended with a final exit code", now)
-    if counted > job.spec.backoff_limit:
-        message = f"{counted} failed pods, backoffLimit {job.spec.backoff_limit}"
-        return _end(status, active, "Failed", "BackoffLimitExceeded", message, now)
-    if len(done) >= job.spec.completions:
-        return _end(status, active, "Complete", "CompletionsReached", "", now)
+    if spec.backoff_limit_per_index is None:
+        limit = DEFAULT_BACKOFF_LIMIT if spec.backoff_limit is None else spec.backoff_limit
+        if failures.total() > limit:
+            message = f"{failures.total()} failed pods, backoffLimit {limit}"
+            return _end(status, active, "Failed", "BackoffLimitExceeded", message, now)
+        lost = set()
+    else:
+        lost = {index for index, count in failures.items() if count > spec.backoff_limit_per_index}
+    if _succeeded_early(job, done):
+        return _end(status, active, "Complete", "SuccessPolicy", "", now)
+    if len(done | lost) >= spec.completions:
+        kind, reason = ("Failed", "FailedIndexes") if lost else ("Complete", "CompletionsReached")
+        return _end(status, active, kind, reason, "", now)
+    surplus = tuple(pod for pod in active if _index(pod) >= spec.completions)
     busy = {_index(pod) for pod in active}
-    open_indexes = [index for index in range(job.spec.completions) if index not in done and index not in busy]
-    room = max(0, job.spec.parallelism - len(active))
+    open_indexes = [index for index in range(spec.completions) if index not in done | lost | busy]
+    room = max(0, spec.parallelism - len(active) + len(surplus))
     create = tuple(
         make_pod(job, index, attempt=sum(_index(pod) == index for pod in pods)) for index in open_indexes[:room]
     )
-    return Plan(create=create), status
+    return Plan(create=create, stop=surplus), status
+
+
+def _succeeded_early(job: Job, done: set[int]) -> bool:
+    rules = job.spec.success_policy.rules if job.spec.success_policy is not None else []
+    return any({int(index) for index in rule.succeeded_indexes.split(",")} <= done for rule in rules)
 
 
 def _end(

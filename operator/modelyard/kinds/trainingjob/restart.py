@@ -1,61 +1,48 @@
-"""Why an attempt failed, and whether another one follows. Pure."""
+"""Whether another attempt follows a failed one, and when. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelyard.api.pods import Pod
-from modelyard.kinds.endings import disrupted, termination_of
-from modelyard.kinds.trainingjob.model import Restart, Restarts
+from modelyard.kinds.trainingjob.causes import UNCOUNTED, Cause
+from modelyard.kinds.trainingjob.options import Restart, RestartRule
+from modelyard.kinds.trainingjob.status import Restarts
 
-FINAL_REASONS = frozenset(
-    {"ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull", "RendezvousInvalid"}
-)
-"""Failures that another attempt would only repeat."""
-CONSEQUENCES = frozenset({"PeerLost", "Terminated", "RendezvousTimeout"})
-"""What pods say that only failed because another one did."""
 MAX_BACKOFF_SECONDS = 300
 
 
 @dataclass(frozen=True)
-class Cause:
-    """The root cause of a failed attempt."""
+class Verdict:
+    """What follows a failure."""
 
-    reason: str
-    message: str
-    rank: int | None = None
-
-    @property
-    def counts(self) -> bool:
-        """Whether a restart for it counts against restart.maxRestarts."""
-        return self.reason != "Preempted"
-
-    @property
-    def final(self) -> bool:
-        """Whether another attempt would only repeat it."""
-        return self.reason in FINAL_REASONS
+    counts: bool
+    """Whether the restart counts against restart.maxRestarts."""
+    end: str | None = None
+    """Why no attempt follows; None: one does."""
+    exclude_node: bool = False
+    """Whether later attempts keep away from the node."""
 
 
-def cause_of(pods: Sequence[Pod]) -> Cause:
-    """The root cause among the pods of a failed attempt: what failed by itself before what failed with it."""
-    if any(disrupted(pod) for pod in pods):
-        return Cause("Preempted", "the pods had to leave their node")
-    causes = [cause for pod in pods if (cause := _cause(pod)) is not None]
-    roots = [cause for cause in causes if cause.reason not in CONSEQUENCES]
-    if roots or causes:
-        return (roots or causes)[0]
-    return Cause("PodLost", "a pod of the attempt is gone without a word")
+def verdict(cause: Cause, policy: Restart, restarts: Restarts, checkpoint_step: int | None) -> Verdict:
+    """What follows ``cause``: what the first rule that fits says, then what is known of the cause, then the limits."""
+    rule = next((rule for rule in policy.rules if fits(rule, cause)), None)
+    counts = cause.reason not in UNCOUNTED and (rule is None or rule.counts)
+    exclude = rule is not None and rule.exclude_node
+    if rule is not None and rule.action == "Fail":
+        return Verdict(counts, f"{cause.message} (rule {rule.name})")
+    if rule is None and cause.final:
+        return Verdict(counts, cause.message)
+    if rule is None and repeats(cause, checkpoint_step, restarts):
+        return Verdict(counts, f"twice the same error with no checkpoint in between: {cause.message}")
+    if counts and restarts.counted >= policy.max_restarts:
+        limit = f"after {restarts.counted} restarts, restart.maxRestarts {policy.max_restarts}"
+        return Verdict(counts, f"{cause.message} ({limit})")
+    return Verdict(counts, exclude_node=exclude)
 
 
-def _cause(pod: Pod) -> Cause | None:
-    ended = pod.terminated
-    said = termination_of(pod)
-    if said is not None and said.outcome != "Succeeded":
-        return Cause(said.reason, said.message, said.rank)
-    if ended is None or ended.exit_code == 0:
-        return None
-    if ended.reason == "OOMKilled":
-        return Cause("OOMKilled", f"pod {pod.metadata.name} used more memory than its limit; raise resources.limits")
-    return Cause("PodLost", f"pod {pod.metadata.name} ended with code {ended.exit_code} without a word")
+def fits(rule: RestartRule, cause: Cause) -> bool:
+    """Whether all that the rule asks for holds."""
+    code = not rule.on_exit_codes or cause.exit_code in rule.on_exit_codes
+    return code and (rule.on_message is None or rule.on_message in cause.message)
 
 
 def repeats(cause: Cause, checkpoint_step: int | None, restarts: Restarts) -> bool:
@@ -70,7 +57,12 @@ def repeats(cause: Cause, checkpoint_step: int | None, restarts: Restarts) -> bo
 
 
 def backoff(policy: Restart, restarts: Restarts) -> float:
-    """Seconds between the failure that ``restarts`` ends with and the next attempt; none for what does not count."""
-    if restarts.last is None or restarts.last.reason == "Preempted":
+    """Seconds between the failure that ``restarts`` ends with and the next attempt; none for what is nobody's fault."""
+    if restarts.last is None or restarts.last.reason in UNCOUNTED:
         return 0.0
     return float(min(MAX_BACKOFF_SECONDS, policy.backoff_seconds * 2 ** min(max(0, restarts.counted - 1), 16)))
+
+
+def without(nodes: Sequence[str], node: str | None) -> list[str]:
+    """The nodes to keep away from, with one more; the newest 64."""
+    return list(nodes) if node is None or node in nodes else [*nodes, node][-64:]

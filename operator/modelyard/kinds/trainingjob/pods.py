@@ -1,0 +1,157 @@
+"""The Job of one attempt, and the environment of its pods. Pure."""
+
+from modelyard.api.containers import (
+    away_from,
+    config_map_mount,
+    container_resources,
+    pod_template,
+    storage_mounts,
+    token_mount,
+)
+from modelyard.api.labels import ATTEMPT_LABEL, labels_of
+from modelyard.api.metadata import ObjectMeta
+from modelyard.api.pods import EnvVar, EnvVarSource, FieldReference, PodTemplate
+from modelyard.api.quantities import whole_cores
+from modelyard.api.settings import Settings
+from modelyard.api.workloads import (
+    Job,
+    JobSpec,
+    OnExitCodes,
+    PodFailurePolicy,
+    PodFailureRule,
+    SuccessPolicy,
+    SuccessRule,
+)
+from modelyard.contract import layout
+from modelyard.contract.reports import EXIT_FINAL
+from modelyard.kinds.trainingjob.attempts import attempt_name, code_name, run_name, service_name
+from modelyard.kinds.trainingjob.model import TrainingJob
+
+COMPONENT = "trainer"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Kueue's webhook suspends a Job with this label until the queue admits it, and from then on owns spec.suspend."""
+RENDEZVOUS_PORT = 29400
+JOIN_TIMEOUT_SECONDS = 600
+AUDIENCE = "modelyard.dev/progress"
+"""Whom a pod's token is for: no API server takes it."""
+TRAINERS_API = "apis/trainer.kubeflow.org/v1alpha1"
+"""Progress is reported as to Kubeflow Trainer, so that what reports there reports here (its KEP-2779)."""
+MARGIN_SECONDS = 15
+"""For ending ranks and writing how it ended, after the time for a last checkpoint."""
+DEFAULT_GRACE_SECONDS = 15
+
+
+def metadata(job: TrainingJob, name: str, attempt: int | None = None) -> ObjectMeta:
+    """The metadata of a child, with the attempt that it belongs to."""
+    return ObjectMeta(name=name, namespace=job.metadata.namespace, labels=labels(job, attempt))
+
+
+def labels(job: TrainingJob, attempt: int | None) -> dict[str, str]:
+    """The labels of a child, and of the pods of an attempt."""
+    found = labels_of(job.kind, job.metadata.name, COMPONENT)
+    return found if attempt is None else {**found, ATTEMPT_LABEL: str(attempt)}
+
+
+def grace_seconds(job: TrainingJob) -> int:
+    """Seconds for a last checkpoint once a pod is told to end."""
+    return job.spec.checkpoint.grace_seconds if job.spec.checkpoint is not None else DEFAULT_GRACE_SECONDS
+
+
+def attempt_job(job: TrainingJob, attempt: int, image: str, settings: Settings) -> Job:
+    """One Indexed Job for one attempt: the first lost pod fails it, and nothing replaces a pod within it.
+
+    An elastic one goes on without a pod, which the Job controller replaces; it is complete when pod 0 is.
+    """
+    spec = job.spec
+    made = JobSpec(
+        parallelism=spec.nodes,
+        completions=spec.nodes,
+        completion_mode="Indexed",
+        backoff_limit=0 if spec.elastic is None else None,
+        backoff_limit_per_index=None if spec.elastic is None else max(1, spec.restart.max_restarts),
+        success_policy=None if spec.elastic is None else SuccessPolicy(rules=[SuccessRule(succeeded_indexes="0")]),
+        pod_failure_policy=None
+        if spec.elastic is None
+        else PodFailurePolicy(
+            rules=[
+                PodFailureRule(action="FailJob", on_exit_codes=OnExitCodes(operator="In", values=[EXIT_FINAL])),
+            ]
+        ),
+        pod_replacement_policy="Failed",
+        template=_pods(job, attempt, image, settings),
+    )
+    about = metadata(job, attempt_name(job, attempt), attempt)
+    if spec.scheduling.queue is not None:
+        about = about.model_copy(update={"labels": {**about.labels, QUEUE_LABEL: spec.scheduling.queue}})
+    return Job(metadata=about, spec=made)
+
+
+def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> PodTemplate:
+    spec = job.spec
+    mounts = [config_map_mount(run_name(job, attempt), layout.CONFIG)]
+    if spec.code is not None and spec.code.config_map is not None:
+        mounts.append(config_map_mount(code_name(job), layout.CODE))
+    source = spec.checkpoint.from_ if spec.checkpoint is not None else None
+    git = spec.code.git.secret_ref if spec.code is not None and spec.code.git is not None else None
+    keys = [git.name] if git is not None else []
+    mounts.extend(storage_mounts(spec.checkpoint, source, spec.output, *spec.inputs, secrets=keys))
+    if settings.progress is not None:
+        mounts.append(token_mount(AUDIENCE, layout.TOKEN))
+    return pod_template(
+        component=COMPONENT,
+        image=image,
+        command=["python", "-m", "modelyard_trainer.launch"],
+        labels=labels(job, attempt),
+        mounts=mounts,
+        env=[
+            *rendezvous(job, attempt),
+            *_progress(job, settings),
+            *(EnvVar(name=variable.name, value=variable.value) for variable in spec.env),
+        ],
+        resources=container_resources(spec.resources, spec.accelerator),
+        options=spec.pod,
+        subdomain=service_name(job),
+        grace_seconds=grace_seconds(job) + MARGIN_SECONDS,
+        affinity=away_from(job.status.excluded_nodes),
+        priority_class=spec.scheduling.priority_class_name,
+    )
+
+
+def rendezvous(job: TrainingJob, attempt: int) -> list[EnvVar]:
+    """Torchrun's settings: c10d at pod 0, an id of its own for each attempt (torch/distributed/run.py, PET_*)."""
+    name = attempt_name(job, attempt)
+    domain = f"{service_name(job)}.{job.metadata.namespace}.svc"
+    index = EnvVarSource(
+        field_ref=FieldReference(field_path="metadata.annotations['batch.kubernetes.io/job-completion-index']")
+    )
+    threads = whole_cores(job.spec.resources.limits.get("cpu")) // job.spec.ranks_per_node
+    elastic = job.spec.elastic
+    nodes = str(job.spec.nodes) if elastic is None else f"{elastic.min_nodes}:{elastic.max_nodes}"
+    window = "" if elastic is None else f",last_call_timeout={elastic.join_window_seconds}"
+    values = {
+        "PET_NNODES": nodes,
+        "PET_NPROC_PER_NODE": str(job.spec.ranks_per_node),
+        "PET_RDZV_BACKEND": "c10d",
+        "PET_RDZV_ENDPOINT": f"{name}-0.{domain}:{RENDEZVOUS_PORT}",
+        "PET_RDZV_ID": f"{job.metadata.uid}-{attempt}",
+        "PET_RDZV_CONF": f"join_timeout={JOIN_TIMEOUT_SECONDS}{window}",
+        "OMP_NUM_THREADS": str(max(1, threads)),
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }
+    return [
+        EnvVar(name="PET_NODE_RANK", value_from=index),
+        EnvVar(name="PET_LOCAL_ADDR", value=f"{name}-$(PET_NODE_RANK).{domain}"),
+        *(EnvVar(name=variable, value=value) for variable, value in values.items()),
+    ]
+
+
+def _progress(job: TrainingJob, settings: Settings) -> list[EnvVar]:
+    if settings.progress is None:
+        return []
+    place = f"namespaces/{job.metadata.namespace}/trainjobs/{job.metadata.name}/status"
+    values = {
+        "KUBEFLOW_TRAINER_SERVER_URL": f"{settings.progress.url}/{TRAINERS_API}/{place}",
+        "KUBEFLOW_TRAINER_SERVER_CA_CERT": layout.mount_path(layout.CONFIG, layout.PROGRESS_CERTIFICATE_FILE),
+        "KUBEFLOW_TRAINER_SERVER_TOKEN": layout.mount_path(layout.TOKEN, "token"),
+    }
+    return [EnvVar(name=variable, value=value) for variable, value in values.items()]
