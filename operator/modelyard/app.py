@@ -8,15 +8,21 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 import kopf
 from kubernetes.aio.config import ConfigException
 
 from modelyard.api.metadata import JsonObject
+from modelyard.api.settings import ProgressEndpoint
+from modelyard.clusters.kube.certificates import Certificate, CertificateError, kept_certificate
 from modelyard.clusters.kube.client import ApiError, KubeClient
 from modelyard.clusters.kube.cluster import KubeCluster
 from modelyard.clusters.kube.leadership import LeadershipLostError, Lease, while_leading
+from modelyard.clusters.kube.progress import ProgressServer, progress_taken
 from modelyard.clusters.kube.recorder import Recorder
 from modelyard.clusters.kube.resources import ResourceType, resource_types
 from modelyard.engine.controller import Controller
@@ -50,7 +56,7 @@ def main() -> None:
         logger.info("told to stop")
     except Exception as error:
         cause = _first(error)
-        if isinstance(cause, WatchLostError | LeadershipLostError | PortError | ApiError | ConfigException):
+        if isinstance(cause, EXPECTED):
             sys.exit(f"error: {cause}")
         raise
 
@@ -94,12 +100,14 @@ async def _work(client: KubeClient, settings: OperatorSettings, metrics: Metrics
     recorder = Recorder(client, settings.identity)
     cluster = KubeCluster(client, resources, settings.namespaces, recorder)
     listed = asyncio.Event()
-    controller = Controller(KINDS, cluster, settings.images, metrics)
+    progress = await _progress(client, cluster, settings)
+    images = replace(settings.images, progress=progress.endpoint if progress is not None else None)
+    controller = Controller(KINDS, cluster, images, metrics)
     metrics.leader.set(1)
     metrics.show_events(recorder.results)
     metrics.show_objects(lambda: cluster.known(*(kind.name for kind in KINDS)))
     watched = sum(resource.selector is not None for resource in resources.values())
-    async with asyncio.TaskGroup() as tasks:
+    async with progress.taken() if progress is not None else nullcontext(), asyncio.TaskGroup() as tasks:
         work = [
             tasks.create_task(_work_when(listed, controller)),
             tasks.create_task(cluster.keep_fresh()),
@@ -125,6 +133,40 @@ async def _work(client: KubeClient, settings: OperatorSettings, metrics: Metrics
 
 class WatchLostError(Exception):
     """A watch ended and did not come back."""
+
+
+EXPECTED = (WatchLostError, LeadershipLostError, PortError, ApiError, ConfigException, CertificateError)
+"""What ends the operator with one line: nothing that a traceback would explain."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The progress server that is to run while this process works."""
+
+    server: ProgressServer
+    certificate: Certificate
+    endpoint: ProgressEndpoint
+    port: int
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Take reports meanwhile. Raises PortError."""
+        try:
+            async with progress_taken(self.server, self.port, self.certificate.context()):
+                yield
+        except OSError as error:
+            raise PortError(f"port {self.port} for progress cannot be had: {error.strerror}") from error
+
+
+async def _progress(client: KubeClient, cluster: KubeCluster, settings: OperatorSettings) -> Progress | None:
+    """What pods report to, if the installation says where. Raises ApiError."""
+    url, namespace = settings.progress_url, settings.lease_namespace
+    host = urlsplit(url).hostname if url is not None else None
+    if url is None or host is None or namespace is None:
+        return None
+    certificate = await kept_certificate(client, namespace, host)
+    endpoint = ProgressEndpoint(url, certificate.certificate.decode())
+    return Progress(ProgressServer(client, cluster), certificate, endpoint, settings.progress_port)
 
 
 async def _guard(least: int, metrics: Metrics) -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from modelyard.api.settings import Settings
 from modelyard.telemetry.logs import LogFormat
@@ -29,6 +30,11 @@ class OperatorSettings:
     """MODELYARD_METRICS_PORT: Prometheus metrics at /metrics."""
     log_format: LogFormat
     """MODELYARD_LOG_FORMAT: text or json."""
+    progress_url: str | None
+    """MODELYARD_PROGRESS_URL: https://<host> by which pods reach the progress server; without it there is none. Its
+    certificate is kept in the namespace of the Lease."""
+    progress_port: int
+    """MODELYARD_PROGRESS_PORT: where that listens."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> OperatorSettings:
@@ -48,7 +54,20 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> OperatorSet
         probe_port=_port(environment, "MODELYARD_PROBE_PORT", 8081),
         metrics_port=_port(environment, "MODELYARD_METRICS_PORT", 8080),
         log_format=_log_format(environment.get("MODELYARD_LOG_FORMAT", "text")),
+        progress_url=_progress_url(environment),
+        progress_port=_port(environment, "MODELYARD_PROGRESS_PORT", 8443),
     )
+
+
+def _progress_url(environment: Mapping[str, str]) -> str | None:
+    url = environment.get("MODELYARD_PROGRESS_URL")
+    if not url:
+        return None
+    if not url.startswith("https://") or not urlsplit(url).hostname:
+        raise ValueError(f"MODELYARD_PROGRESS_URL: {url!r} is no https:// address")
+    if not environment.get("MODELYARD_LEASE_NAMESPACE"):
+        raise ValueError("MODELYARD_PROGRESS_URL: set MODELYARD_LEASE_NAMESPACE too, where the certificate is kept")
+    return url.rstrip("/")
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -39,4 +39,16 @@
   resources: ["leases"]
   verbs: ["get", "update"]
   resourceNames: ["modelyard"]
+- apiGroups: [""]
+  resources: ["secrets"]
+  verbs: ["create"]
+- apiGroups: [""]
+  resources: ["secrets"]
+  verbs: ["get"]
+  resourceNames: ["modelyard-progress"]
+{{- end }}
+{{- define "modelyard.clusterRules" -}}
+- apiGroups: ["authentication.k8s.io"]
+  resources: ["tokenreviews"]
+  verbs: ["create"]
 {{- end }}

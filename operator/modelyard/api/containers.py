@@ -8,11 +8,8 @@ from pydantic import Field
 from modelyard.api.base import Model, rule
 from modelyard.api.pods import (
     Affinity,
-    ClaimSource,
-    ConfigMapSource,
     Container,
     ContainerPort,
-    EmptyDirSource,
     EnvVar,
     NodeAffinity,
     NodeRequirement,
@@ -23,18 +20,23 @@ from modelyard.api.pods import (
     PodTemplateMeta,
     PodToleration,
     Probe,
-    ProjectedSource,
-    Projection,
     RequiredNodes,
     Resources,
-    SecretSource,
     SecurityContext,
+)
+from modelyard.api.quantities import Quantity
+from modelyard.api.references import Location, claims_of, secrets_of
+from modelyard.api.volumes import (
+    ClaimSource,
+    ConfigMapSource,
+    EmptyDirSource,
+    ProjectedSource,
+    Projection,
+    SecretSource,
     TokenProjection,
     Volume,
     VolumeMount,
 )
-from modelyard.api.quantities import Quantity
-from modelyard.api.references import Location, claims_of, secrets_of
 from modelyard.contract import layout
 
 

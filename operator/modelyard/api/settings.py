@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+PROGRESS_AUDIENCE = "modelyard.dev/progress"
+"""Whom a pod's token for its reports is for: no API server takes it."""
+PROGRESS_PATH = "apis/trainer.kubeflow.org/v1alpha1/namespaces/{namespace}/trainjobs/{name}/status"
+"""Progress is reported as to Kubeflow Trainer (its KEP-2779), so that what reports there reports here."""
+
 
 @dataclass(frozen=True)
 class ProgressEndpoint:

@@ -16,6 +16,7 @@ WATCHED = ("list", "watch")
 APPLIED = ("create", "patch")
 """Server-side apply is a patch; where it makes the object, the API server asks for ``create`` as well."""
 LEASE = "modelyard"
+CERTIFICATE = "modelyard-progress"
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,20 @@ def rules(kinds: Sequence[Kind[Resource]]) -> list[PolicyRule]:
 
 
 def lease_rules() -> list[PolicyRule]:
-    """What is asked for in the namespace of the Lease. A name cannot limit ``create``."""
-    group, resources = "coordination.k8s.io", ("leases",)
+    """What is asked for in the namespace of the Lease and the certificate. A name cannot limit ``create``."""
     return [
-        PolicyRule(group, resources, ("create",)),
-        PolicyRule(group, resources, ("get", "update"), names=(LEASE,)),
+        PolicyRule(group, (resource,), verbs, names=names)
+        for group, resource, name, changes in (
+            ("coordination.k8s.io", "leases", LEASE, ("get", "update")),
+            ("", "secrets", CERTIFICATE, ("get",)),
+        )
+        for verbs, names in ((("create",), ()), (changes, (name,)))
     ]
+
+
+def cluster_rules() -> list[PolicyRule]:
+    """What is asked for that belongs to no namespace: whose token a progress report came with."""
+    return [PolicyRule("authentication.k8s.io", ("tokenreviews",), ("create",))]
 
 
 def _where(model: type[KubeObject]) -> tuple[str, str]:

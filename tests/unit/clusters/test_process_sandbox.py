@@ -5,17 +5,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.api.metadata import JsonObject, ObjectKey, ObjectMeta
-from modelyard.api.pods import (
-    ClaimSource,
-    ConfigMapSource,
-    Container,
-    EmptyDirSource,
-    Pod,
-    PodSpec,
-    SecretSource,
-    Volume,
-    VolumeMount,
-)
+from modelyard.api.pods import Container, Pod, PodSpec
+from modelyard.api.volumes import ClaimSource, ConfigMapSource, EmptyDirSource, SecretSource, Volume, VolumeMount
 from modelyard.clusters.process.sandbox import NotMountable, Sandbox
 from modelyard.clusters.process.store import ObjectStore
 

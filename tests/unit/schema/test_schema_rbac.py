@@ -6,6 +6,7 @@ import yaml
 from modelyard import app
 from modelyard.api.resource import Resource
 from modelyard.api.workloads import CHILD_TYPES, REFERRED_TYPES
+from modelyard.clusters.kube import certificates
 from modelyard.clusters.kube.resources import resource_types
 from modelyard.engine.kind import Kind
 from modelyard.kinds import KINDS
@@ -77,10 +78,14 @@ def test_what_a_spec_refers_to_may_be_read(kind: Kind[Resource]) -> None:
     assert [each.plural for each in types if "get" not in granted()[each.group, each.plural]] == []
 
 
-def test_only_our_lease_may_be_changed() -> None:
-    create, change = lease_rules()
-    assert (create.verbs, create.names) == (("create",), ())
-    assert (change.verbs, change.names) == (("get", "update"), (app.LEASE,))
+def test_only_our_lease_may_be_changed_and_only_our_certificate_read() -> None:
+    found = [(rule.resources, rule.verbs, rule.names) for rule in lease_rules()]
+    assert found == [
+        (("leases",), ("create",), ()),
+        (("leases",), ("get", "update"), (app.LEASE,)),
+        (("secrets",), ("create",), ()),
+        (("secrets",), ("get",), (certificates.SECRET,)),
+    ]
 
 
 def test_a_template_holds_the_rules_as_yaml() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from time import monotonic
 
 from pydantic import ValidationError
 
@@ -17,7 +18,9 @@ from modelyard.clusters.kube.drift import APPLIED_ANNOTATION, holds, stamped
 from modelyard.clusters.kube.handover import HANDOVER_MANAGER, handover
 from modelyard.clusters.kube.listing import list_all
 from modelyard.clusters.kube.recorder import Recorder
+from modelyard.clusters.kube.reports import Reports
 from modelyard.clusters.kube.resources import ResourceType
+from modelyard.contract.reports import ProgressReport
 from modelyard.engine.cluster import Conflict
 from modelyard.engine.events import Event
 
@@ -47,6 +50,25 @@ class KubeCluster:
         self._cache = Cache()
         self._stale = asyncio.Event()
         self._queues: list[asyncio.Queue[JsonObject]] = []
+        self._reports = Reports()
+
+    def report(self, pod: ObjectKey, report: ProgressReport) -> None:
+        """A pod reported its progress; it is told on when that is due."""
+        body = self._cache.get(pod)
+        if body is not None and self._reports.put(pod, report, monotonic()):
+            self._tell(body)
+
+    def pod(self, key: ObjectKey) -> Pod | None:
+        """A pod of ours, as far as a watch has shown it."""
+        body = self._cache.get(key)
+        return None if body is None else Pod.model_validate(body)
+
+    def attempt_of(self, key: ObjectKey) -> int | None:
+        """The attempt that an object's status names; None for no such object."""
+        body = self._cache.get(key)
+        status = body.get("status") if body is not None else None
+        attempt = status.get("attempt") if isinstance(status, dict) else None
+        return attempt if isinstance(attempt, int) else 0 if body is not None else None
 
     def seen(self, body: JsonObject) -> None:
         """A watch showed this body."""
@@ -65,6 +87,7 @@ class KubeCluster:
         except ValidationError:
             return
         if news:
+            self._reports.forget(KubeObject.model_validate(body).key)
             self._tell(body)
 
     def missed(self) -> None:
@@ -131,7 +154,8 @@ class KubeCluster:
             for child in self._cache.owned(labels, kind)
             if any(reference.uid == owner.uid for reference in child.metadata.owner_references)
         )
-        return Children(objects=owned, pods=tuple(self._cache.owned(labels, Pod)))
+        pods = tuple(self._cache.owned(labels, Pod))
+        return Children(objects=owned, pods=pods, progress=self._reports.of(pods))
 
     async def apply(self, child: KubeObject, owner: OwnerReference) -> bool:
         """Create the child or bring it back to the given fields; no request, and False, where it already is so.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.api.metadata import ObjectKey
-from modelyard.api.pods import Pod, Volume
+from modelyard.api.pods import Pod
+from modelyard.api.volumes import Volume
 from modelyard.api.workloads import ConfigMap, Secret
 from modelyard.clusters.process.shim import start_ticks
 from modelyard.clusters.process.store import ObjectStore

@@ -12,7 +12,7 @@ from modelyard.api.labels import ATTEMPT_LABEL, labels_of
 from modelyard.api.metadata import ObjectMeta
 from modelyard.api.pods import EnvVar, EnvVarSource, FieldReference, PodTemplate
 from modelyard.api.quantities import whole_cores
-from modelyard.api.settings import Settings
+from modelyard.api.settings import PROGRESS_AUDIENCE, PROGRESS_PATH, Settings
 from modelyard.api.workloads import (
     Job,
     JobSpec,
@@ -32,10 +32,6 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Kueue's webhook suspends a Job with this label until the queue admits it, and from then on owns spec.suspend."""
 RENDEZVOUS_PORT = 29400
 JOIN_TIMEOUT_SECONDS = 600
-AUDIENCE = "modelyard.dev/progress"
-"""Whom a pod's token is for: no API server takes it."""
-TRAINERS_API = "apis/trainer.kubeflow.org/v1alpha1"
-"""Progress is reported as to Kubeflow Trainer, so that what reports there reports here (its KEP-2779)."""
 MARGIN_SECONDS = 15
 """For ending ranks and writing how it ended, after the time for a last checkpoint."""
 DEFAULT_GRACE_SECONDS = 15
@@ -96,7 +92,7 @@ def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> Pod
     keys = [git.name] if git is not None else []
     mounts.extend(storage_mounts(spec.checkpoint, source, spec.output, *spec.inputs, secrets=keys))
     if settings.progress is not None:
-        mounts.append(token_mount(AUDIENCE, layout.TOKEN))
+        mounts.append(token_mount(PROGRESS_AUDIENCE, layout.TOKEN))
     return pod_template(
         component=COMPONENT,
         image=image,
@@ -148,9 +144,9 @@ def rendezvous(job: TrainingJob, attempt: int) -> list[EnvVar]:
 def _progress(job: TrainingJob, settings: Settings) -> list[EnvVar]:
     if settings.progress is None:
         return []
-    place = f"namespaces/{job.metadata.namespace}/trainjobs/{job.metadata.name}/status"
+    place = PROGRESS_PATH.format(namespace=job.metadata.namespace, name=job.metadata.name)
     values = {
-        "KUBEFLOW_TRAINER_SERVER_URL": f"{settings.progress.url}/{TRAINERS_API}/{place}",
+        "KUBEFLOW_TRAINER_SERVER_URL": f"{settings.progress.url}/{place}",
         "KUBEFLOW_TRAINER_SERVER_CA_CERT": layout.mount_path(layout.CONFIG, layout.PROGRESS_CERTIFICATE_FILE),
         "KUBEFLOW_TRAINER_SERVER_TOKEN": layout.mount_path(layout.TOKEN, "token"),
     }
