@@ -48,6 +48,7 @@ def test_the_termination_message_is_written_in_place(tmp_path: Path, monkeypatch
         "reason": "ProcessError",
         "message": "äöü",
         "rank": 3,
+        "inputs": [],
         "gates": [],
     }
     assert log.stat().st_ino == before
