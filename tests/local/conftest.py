@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from laptops import DEADLINE, Laptop
+from pods import Attempts
 
 
 @pytest.fixture
@@ -30,3 +31,11 @@ def _laptop(folder: Path) -> Iterator[Laptop]:
             process.communicate(timeout=DEADLINE)
     laptop("stop")
     laptop.until(lambda: not laptop.processes())
+
+
+@pytest.fixture
+def attempts(tmp_path: Path) -> Iterator[Attempts]:
+    """A folder for attempts, whose pods are killed at the end."""
+    attempts = Attempts(tmp_path)
+    yield attempts
+    attempts.end()

@@ -39,7 +39,7 @@ def test_the_newest_are_kept_and_loaded_again(checkpoints: Checkpoints, server: 
         report = checkpoints.commit(step, state(step))
     assert report.uri == f"s3://{BUCKET}/ckpt/uid-1/step-00000003"
     assert checkpoints.newest() == report
-    loaded = checkpoints.load(3, CPU)
+    loaded, _ = checkpoints.load(report, CPU)
     assert (loaded["step"], loaded["epoch"], loaded["model"]["weight"].tolist()) == (3, 3, [3.0, 3.0, 3.0])
     assert server.names("ckpt/uid-1") == [
         f"step-0000000{step}/{file}" for step in (2, 3) for file in ("commit.json", "state.pt")

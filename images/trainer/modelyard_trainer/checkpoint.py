@@ -1,6 +1,6 @@
 """Checkpoints that count only once they are whole: written aside, with their digests, and put into place at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +13,7 @@ from modelyard.contract.artifact import FileEntry
 from modelyard.contract.base import Document
 from modelyard.contract.digest import Digest, digest_of_file, digest_of_json
 from modelyard.contract.reports import CheckpointReport
+from modelyard.contract.runs import Objective
 from modelyard.storage.disk import storage_error
 from modelyard.storage.errors import ACCESS_REASONS, MissingError, StorageError
 from modelyard.storage.local import PARTIAL
@@ -31,6 +32,10 @@ class Commit(Document):
     job_uid: str
     attempt: int
     files: list[FileEntry]
+    metric: float | None = None
+    """The objective's metric as last reported before."""
+    best: float | None = None
+    """The best value of that metric up to then, over all attempts."""
 
     @property
     def digest(self) -> Digest:
@@ -46,9 +51,15 @@ class Checkpoints:
     job_uid: str
     attempt: int
     keep_latest: int
+    keep_best: int = 0
+    objective: Objective | None = None
+    elsewhere: tuple[Store, Digest] | None = None
+    """A checkpoint of another job, by the digest of its commit, to start from."""
 
-    def commit(self, step: int, state: Mapping[str, object]) -> CheckpointReport:
-        """Write ``state`` as the checkpoint of ``step``, and delete all but the newest few once it is stored.
+    def commit(
+        self, step: int, state: Mapping[str, object], metric: float | None = None, best: float | None = None
+    ) -> CheckpointReport:
+        """Write ``state`` as the checkpoint of ``step``; once it is stored, delete all but the newest few and the best.
 
         Only one process may do so at a time. Checkpoints beyond ``step`` go too: they were damaged, or belong to a run
         that was started again. Raises ValueError if the state could not be loaded again, and StorageError (StorageFull,
@@ -61,7 +72,12 @@ class Checkpoints:
                 _write(staging / STATE_FILE, state)
                 _check_loadable(staging / STATE_FILE)
                 commit = Commit(
-                    step=step, job_uid=self.job_uid, attempt=self.attempt, files=[_entry(staging / STATE_FILE)]
+                    step=step,
+                    job_uid=self.job_uid,
+                    attempt=self.attempt,
+                    files=[_entry(staging / STATE_FILE)],
+                    metric=metric,
+                    best=best,
                 )
                 (staging / COMMIT_FILE).write_text(commit.to_json())
             self._prune(step)
@@ -76,39 +92,61 @@ class Checkpoints:
             if not place.has(COMMIT_FILE):
                 continue
             try:
-                return CheckpointReport(step=step, uri=place.uri, digest=self._verified(step).digest)
+                return CheckpointReport(step=step, uri=place.uri, digest=self._verified(place, step).digest)
             except StorageError as error:
                 if error.reason in ACCESS_REASONS:
                     raise
                 say(f"modelyard: skipped a damaged checkpoint: {error}")
         return None
 
-    def load(self, step: int, device: torch.device) -> dict[str, Any]:
-        """The state of a committed step, tensors on ``device``, and the step as ``step``. Raises StorageError."""
-        self._verified(step)
-        path = self._at(step).directory / STATE_FILE
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        return {"step": step, **state}
+    def start(self) -> CheckpointReport | None:
+        """What this job starts from: its newest checkpoint, else the one of another job, if the spec names one.
 
-    def _verified(self, step: int) -> Commit:
-        place = self._at(step)
-        try:
-            commit = Commit.model_validate_json(place.fetch(COMMIT_FILE).read_bytes())
-            if (commit.step, commit.job_uid) != (step, self.job_uid):
-                raise StorageError("DigestMismatch", f"{place.uri} holds step {commit.step} of job {commit.job_uid}")
-            for file in commit.files:
-                place.fetch(file.path, file.digest)
-        except MissingError as error:
-            raise StorageError("CheckpointMissing", str(error)) from error
-        except ValidationError as error:
-            raise StorageError("DigestMismatch", f"{place.uri}/{COMMIT_FILE} is not a commit") from error
+        Raises StorageError where that one is not what its digest says.
+        """
+        if (own := self.newest()) is not None or self.elsewhere is None:
+            return own
+        place, digest = self.elsewhere
+        commit = _commit(place)
+        if commit.digest != digest:
+            raise StorageError(
+                "DigestMismatch",
+                f"{place.uri}: expected the checkpoint {digest}, found {commit.digest}",
+            )
+        return CheckpointReport(step=commit.step, uri=place.uri, digest=digest)
+
+    def load(self, chosen: CheckpointReport, device: torch.device) -> tuple[dict[str, Any], Commit]:
+        """The state of a checkpoint, tensors on ``device``, with its ``step``; and its commit. Raises StorageError."""
+        place = self._at(chosen.step)
+        if chosen.uri == place.uri:
+            commit = self._verified(place, chosen.step)
+        else:
+            assert self.elsewhere is not None, "only the spec names a checkpoint elsewhere"
+            place, _ = self.elsewhere
+            commit = _whole(place)
+        if commit.digest != chosen.digest:
+            raise StorageError("DigestMismatch", f"{place.uri}: expected {chosen.digest}, found {commit.digest}")
+        state: dict[str, Any] = torch.load(place.directory / STATE_FILE, map_location=device, weights_only=True)
+        return {"step": chosen.step, **state}, commit
+
+    def _verified(self, place: Store, step: int) -> Commit:
+        commit = _whole(place)
+        if (commit.step, commit.job_uid) != (step, self.job_uid):
+            raise StorageError("DigestMismatch", f"{place.uri} holds step {commit.step} of job {commit.job_uid}")
         return commit
 
     def _prune(self, newest: int) -> None:
         steps = sorted(self._steps(), reverse=True)
         committed = [step for step in steps if step <= newest and self._at(step).has(COMMIT_FILE)]
-        for step in set(steps) - set(committed[: self.keep_latest]):
+        for step in set(steps) - set(committed[: self.keep_latest]) - self._best(committed):
             self._at(step).remove()
+
+    def _best(self, steps: Iterable[int]) -> set[int]:
+        if self.keep_best == 0 or self.objective is None:
+            return set()
+        sign = -1 if self.objective.goal == "Minimize" else 1
+        measured = [(sign * value, step) for step in steps if (value := _commit(self._at(step)).metric) is not None]
+        return {step for _, step in sorted(measured, reverse=True)[: self.keep_best]}
 
     def _remove_partial(self) -> None:
         mine = self.store / self.job_uid
@@ -124,6 +162,26 @@ class Checkpoints:
 
     def _at(self, step: int) -> Store:
         return self.store / self.job_uid / f"{_STEP}{step:08d}"
+
+
+def _commit(place: Store) -> Commit:
+    try:
+        return Commit.model_validate_json(place.fetch(COMMIT_FILE).read_bytes())
+    except MissingError as error:
+        raise StorageError("CheckpointMissing", str(error)) from error
+    except ValidationError as error:
+        raise StorageError("DigestMismatch", f"{place.uri}/{COMMIT_FILE} is not a commit") from error
+
+
+def _whole(place: Store) -> Commit:
+    """The commit of a checkpoint whose every file is as it says."""
+    commit = _commit(place)
+    try:
+        for file in commit.files:
+            place.fetch(file.path, file.digest)
+    except MissingError as error:
+        raise StorageError("CheckpointMissing", str(error)) from error
+    return commit
 
 
 def _write(path: Path, state: Mapping[str, object]) -> None:

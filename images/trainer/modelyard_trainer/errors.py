@@ -6,6 +6,16 @@ PEER_LOST = "PeerLost"
 """A consequence: a rank or pod elsewhere ended first, and the cause stands in its termination message."""
 
 
+FINAL_REASONS = frozenset(
+    {"ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull", "RendezvousInvalid"}
+)
+"""What only an edit or more space mends: such a failure ends the attempt, and the ranks do not start again."""
+
+
+class StoppedError(BaseException):
+    """The script ends here, since it was asked to and has saved. Not an Exception: the script must not go on."""
+
+
 class TrainingError(Exception):
     """``reason`` is CamelCase for a condition, ``str(error)`` is for a person."""
 

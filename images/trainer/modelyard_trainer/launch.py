@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from modelyard.contract import layout
-from modelyard.contract.reports import ProgressReport, PublishedArtifact, Termination
+from modelyard.contract.reports import PublishedArtifact, Termination
 from modelyard.contract.runs import Place, TrainRun
 from modelyard.storage.errors import StorageError
 from modelyard.storage.store import open_store
-from modelyard_trainer import lifetime, publication, rendezvous, workspace
+from modelyard_trainer import lifetime, publication, rendezvous, verdict, workspace
 from modelyard_trainer.console import say
 from modelyard_trainer.errors import ScriptNotFoundError, TrainingError
 from modelyard_trainer.workspace import Workspace
@@ -37,9 +37,10 @@ def main() -> int:
         traceback.print_exc()
         termination, exit_code = _failed("LaunchFailed", f"{type(error).__name__}: {error}"), 1
     lifetime.ignore_death_signals()
-    progress = _progress(work)
+    progress = verdict.progress(work)
     if progress is not None:
-        termination = termination.model_copy(update={"checkpoint": progress.checkpoint})
+        known = ("checkpoint", "step", "best", "in_place", "inputs")
+        termination = termination.model_copy(update={name: getattr(progress, name) for name in known})
     termination.write()
     say(f"modelyard: {termination.outcome}, {termination.reason}: {termination.message}")
     return exit_code
@@ -55,12 +56,19 @@ def _attempt(work: Workspace) -> Termination:
     for place in (run.output, run.checkpoint):
         if place is not None:
             open_store(place.uri, place.secret).check()  # what cannot be reached is worth knowing before the training
-    _start_fork_server(work)
-    from modelyard_trainer import ranks, worker  # noqa: PLC0415 - torch takes seconds; the fork server imports it too
+    _prepare(work, fork_server=run.fork_server)
+    # torch takes seconds; the fork server imports it at the same time
+    from modelyard_trainer import agent, ranks, worker  # noqa: PLC0415
 
     rendezvous.wait_for_host(meeting)
     script = worker.Script(code=code, script=run.script, module=run.module, args=run.args)
-    ended = ranks.run_ranks(script, meeting, work.failures)
+    limits = agent.Limits(
+        process_restarts=run.process_restarts,
+        fork_server=run.fork_server,
+        grace_seconds=run.grace_seconds,
+        stall_seconds=run.stall_timeout_seconds,
+    )
+    ended = ranks.run_ranks(script, meeting, limits, work)
     if 0 in ended and run.output is not None:
         artifact = _publish(run, run.output, work)
         return Termination(
@@ -80,25 +88,21 @@ def _require(code: Path, script: str) -> None:
     raise ScriptNotFoundError(f"spec.entrypoint.script: no {script} in the code; the files there are: {names}{more}")
 
 
-def _start_fork_server(work: Workspace) -> None:
+def _prepare(work: Workspace, *, fork_server: bool) -> None:
     os.environ.setdefault("TMPDIR", str(work.temporary))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns of each socket that another rank closed
+    if not fork_server:
+        return
     multiprocessing.set_forkserver_preload(["modelyard_trainer.preload"])
     multiprocessing.forkserver.ensure_running()
 
 
 def _publish(run: TrainRun, output: Place, work: Workspace) -> PublishedArtifact:
-    progress = _progress(work)
+    progress = verdict.progress(work)
     if progress is not None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         progress.model_copy(update={"stage": "Publishing", "time": now}).write()
     return publication.publish(work, run.script or run.module or "", run.lineage, output)
-
-
-def _progress(work: Workspace) -> ProgressReport | None:
-    """The newest report of rank 0, if it runs here."""
-    path = work.root / layout.PROGRESS_FILE
-    return ProgressReport.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def _failed(reason: str, message: str, rank: int | None = None) -> Termination:

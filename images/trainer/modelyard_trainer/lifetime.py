@@ -29,6 +29,17 @@ def raise_on_death_signals() -> None:
         signal.signal(number, _raise)
 
 
+def note_death_signals() -> None:
+    """From now on the first SIGTERM or SIGINT is only noted (see ``asked``), and a second one raises as above."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _note)
+
+
+def asked() -> bool:
+    """Whether a signal was noted."""
+    return _noted
+
+
 def ignore_death_signals() -> None:
     """From now on nothing keeps the launcher from writing how it ended."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,6 +56,16 @@ def name_process(name: str) -> None:
     """Show ``name``, at most 15 bytes of it, where ps and top show the command. Does nothing outside Linux."""
     if sys.platform == "linux":
         Path("/proc/self/comm").write_text(name)
+
+
+_noted = False
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    global _noted  # noqa: PLW0603 - a signal comes to the process
+    if _noted:
+        _raise(number, frame)
+    _noted = True
 
 
 def _raise(number: int, _: FrameType | None) -> None:

@@ -32,6 +32,8 @@ class RankFailure(Document):
     reason: str
     message: str
     """Begins with the rank."""
+    raised: bool = False
+    """Whether the script raised an error, which it may raise again."""
 
 
 def of_exception(rank: int, error: BaseException, code: Path, time: float) -> RankFailure:
@@ -42,9 +44,9 @@ def of_exception(rank: int, error: BaseException, code: Path, time: float) -> Ra
     reason = reason_of(error)
     text = "".join(traceback.format_exception_only(error)).strip()
     if reason not in (PROCESS_ERROR, PEER_LOST):
-        return RankFailure(rank=rank, time=time, reason=reason, message=f"rank {rank}: {error}")
+        return RankFailure(rank=rank, time=time, reason=reason, message=f"rank {rank}: {error}", raised=True)
     lines = [f"rank {rank}: {text[:_LONGEST_ERROR]}", *_frames(error, code)]
-    return RankFailure(rank=rank, time=time, reason=reason, message="\n".join(lines))
+    return RankFailure(rank=rank, time=time, reason=reason, message="\n".join(lines), raised=True)
 
 
 def of_exit(rank: int, code: int, time: float) -> RankFailure:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 _CHUNK = 65536
 _LONGEST_LINE = 8192
 _CLOSE_SECONDS = 5.0
+ANNOUNCEMENT = b"\x01modelyard rank "
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ class Streams:
 class LinePrefix:
     """Turns chunks of bytes into whole lines with ``[rank N] `` in front.
 
-    The first line of a stream is the rank itself: the launcher opens the pipes before the rendezvous gives out ranks.
+    A rank announces itself in a line of its own: the launcher opens the pipes before the rendezvous gives out ranks,
+    and the next generation of ranks, which writes to the same pipes, may have other numbers.
     """
 
     def __init__(self) -> None:
-        self._prefix: bytes | None = None
+        self._prefix = b""
         self._rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
@@ -41,9 +43,15 @@ class LinePrefix:
         if len(self._rest) > _LONGEST_LINE:
             lines.append(self._rest)
             self._rest = b""
-        if lines and self._prefix is None:
-            self._prefix = b"[rank %s] " % lines.pop(0)
-        return b"".join(b"%s%s\n" % (self._prefix, line) for line in lines)
+        return b"".join(map(self._told, lines))
+
+    def _told(self, line: bytes) -> bytes:
+        # A rank that was killed leaves half a line, and the next one's announcement behind it.
+        text, announced, rank = line.partition(ANNOUNCEMENT)
+        told = b"%s%s\n" % (self._prefix, text) if text or not announced else b""
+        if announced:
+            self._prefix = b"[rank %s] " % rank
+        return told
 
     def close(self) -> bytes:
         """The last line, if it has no end of its own."""
@@ -79,7 +87,7 @@ def redirect(streams: Streams, rank: int) -> None:
         os.dup2(connection.fileno(), stream.fileno())
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True)
-        stream.write(f"{rank}\n")
+        stream.write(f"{ANNOUNCEMENT.decode()}{rank}\n")
 
 
 def _copy(selector: DefaultSelector) -> None:

@@ -15,9 +15,12 @@ _DEFAULT_JOIN_TIMEOUT = "600"
 
 @dataclass(frozen=True)
 class Rendezvous:
-    """A c10d rendezvous of a fixed number of pods, hosted by node 0."""
+    """A c10d rendezvous, hosted by node 0."""
 
     nodes: int
+    """The pods that take part, at most."""
+    min_nodes: int
+    """The pods that are enough; as many as ``nodes`` unless the job is elastic."""
     procs_per_node: int
     node_rank: int
     backend: str
@@ -52,8 +55,10 @@ def from_environment(environment: Mapping[str, str]) -> Rendezvous:
         raise RendezvousInvalidError(f"PET_RDZV_ENDPOINT={endpoint} is not <host>:<port>")
     pairs = (pair.partition("=") for pair in environment.get("PET_RDZV_CONF", "").split(",") if pair)
     config = {"join_timeout": _DEFAULT_JOIN_TIMEOUT} | {name.strip(): value.strip() for name, _, value in pairs}
+    min_nodes, nodes = _nodes(environment)
     return Rendezvous(
-        nodes=_integer(environment, "PET_NNODES"),
+        nodes=nodes,
+        min_nodes=min_nodes,
         procs_per_node=_integer(environment, "PET_NPROC_PER_NODE"),
         node_rank=node_rank,
         backend=environment.get("PET_RDZV_BACKEND", "c10d"),
@@ -102,6 +107,14 @@ def _text(environment: Mapping[str, str], *names: str) -> str:
             f"{' or '.join(names)} is not set; the operator sets it in every pod of an attempt"
         )
     return value
+
+
+def _nodes(environment: Mapping[str, str]) -> tuple[int, int]:
+    text = _text(environment, "PET_NNODES")
+    least, _, most = text.partition(":")
+    if not least.isdecimal() or not (most or least).isdecimal() or not 0 < int(least) <= int(most or least):
+        raise RendezvousInvalidError(f"PET_NNODES={text} is neither a whole number nor <min>:<max>")
+    return int(least), int(most or least)
 
 
 def _integer(environment: Mapping[str, str], *names: str) -> int:

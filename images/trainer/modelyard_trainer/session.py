@@ -8,34 +8,50 @@ from typing import Any, SupportsFloat
 import torch
 
 from modelyard.contract import layout
-from modelyard.contract.reports import ProgressReport
+from modelyard.contract.reports import CheckpointReport, ProgressReport
 from modelyard.contract.runs import TrainRun
 from modelyard.storage.local import LocalFolder
 from modelyard.storage.store import open_store
-from modelyard_trainer import group, workspace
+from modelyard_trainer import group, verdict, workspace
 from modelyard_trainer.checkpoint import Checkpoints
 from modelyard_trainer.console import say
 from modelyard_trainer.datasets import Samples
+from modelyard_trainer.errors import StoppedError
 from modelyard_trainer.group import Group
 from modelyard_trainer.progress import Progress
+from modelyard_trainer.pulse import Pulse
+from modelyard_trainer.saver import Saver, Snapshot, copied
 from modelyard_trainer.workspace import Workspace
 
 OUTPUT_FOLDER = "modelyard-output"
 """Where a script that runs without Modelyard leaves its checkpoints and its model, in the current folder."""
+
+_LAST_CHECKPOINT_SECONDS = 5.0
+"""For a checkpoint that is being written when the script fails."""
 
 
 class Run:
     """One rank of a training. Every method may be called on every rank; rank 0 does the writing."""
 
     def __init__(
-        self, members: Group, work: Workspace, checkpoints: Checkpoints | None, progress: Progress, *, resumes: bool
+        self,
+        members: Group,
+        work: Workspace,
+        checkpoints: Checkpoints | None,
+        progress: Progress,
+        saver: Saver | None,
+        pulse: Pulse | None = None,
+        *,
+        resumes: bool,
     ) -> None:
         self._group = members
         self._work = work
         self._checkpoints = checkpoints
         self._progress = progress
+        self._pulse = pulse
         self._resumes = resumes
         self._hinted = False
+        self._saver = saver
 
     @property
     def rank(self) -> int:
@@ -62,12 +78,22 @@ class Run:
         """Whether this is rank 0."""
         return self.rank == 0
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the job is to end now, since it is suspended or its node is drained: then call ``checkpoint``.
+
+        True from the same ``report`` on for all ranks that call that equally often.
+        """
+        return self._pulse is not None and self._pulse.stopping
+
     def report(self, *, step: int, total_steps: int | None = None, **metrics: SupportsFloat) -> None:
         """Tell how far the training is: ``step`` of ``total_steps`` are done, in any unit that the script counts in.
 
-        Written at most five times a second, the last one always, and printed every few seconds. Does nothing on other
-        ranks than 0.
+        Written at most five times a second, the last one always, and printed every few seconds. Other ranks only show
+        that they are alive, if they call it.
         """
+        if self._pulse is not None:
+            self._pulse.beat()
         if self.is_main:
             detached = {
                 name: value.detach() if isinstance(value, torch.Tensor) else value for name, value in metrics.items()
@@ -80,29 +106,43 @@ class Run:
         Rank 0 chooses for all ranks: a damaged checkpoint is skipped with a printed line. None where there is none, or
         where the job says ``resume: Never``. Raises StorageError where this pod does not see what rank 0 saw.
         """
-        if self._checkpoints is None or not self._resumes:
+        chosen = None
+        if self._checkpoints is not None and self._resumes:
+            text = self._group.from_rank_zero("resume", self._start)
+            chosen = CheckpointReport.model_validate_json(text) if text else None
+        if self._checkpoints is None or chosen is None:
+            if self.is_main:
+                self._progress.resumed(0)
             return None
-        chosen = self._group.from_rank_zero("resume", self._newest_step)
-        if not chosen:
-            return None
+        state, commit = self._checkpoints.load(chosen, self.device)
         if self.is_main:
-            say(f"modelyard: resuming after step {chosen}")
-        return self._checkpoints.load(int(chosen), self.device)
+            say(f"modelyard: resuming after step {chosen.step}")
+            self._progress.resumed(chosen.step, commit.best)
+        return state
 
     def checkpoint(self, *, step: int, **state: object) -> None:
         """Commit ``state`` after ``step`` steps: state_dicts, tensors, numbers, strings, lists and dicts of them.
 
-        Rank 0 writes and the others go on at once; no barrier is needed, since a checkpoint counts only once it is
-        whole. The newest few are kept. Raises ValueError for a state that could not be loaded again, StorageError.
+        Rank 0 copies the state and the others go on at once; a thread of rank 0 writes the copy, and no barrier is
+        needed, since a checkpoint counts only once it is whole. The newest few and the best are kept. Storage that is
+        gone is told, and the next checkpoint tried. Where ``stopping`` is true the script ends here, once all is
+        written. Raises, at this or the next call, ValueError for a state that could not be loaded again, and
+        StorageError (StorageFull).
         """
-        if not self.is_main:
-            return
-        if self._checkpoints is None:
-            if not self._hinted:
-                say("modelyard: run.checkpoint does nothing, as the job has no spec.checkpoint")
-                self._hinted = True
-            return
-        self._progress.committed(self._checkpoints.commit(step, state))
+        if self.is_main and self._saver is None and not self._hinted:
+            say("modelyard: run.checkpoint does nothing, as the job has no spec.checkpoint")
+            self._hinted = True
+        if self.is_main and self._saver is not None:
+            kept = {name: copied(value) for name, value in state.items()}
+            self._saver.save(Snapshot(step, kept, self._progress.objective(), self._progress.best))
+        if self.stopping:
+            if self._saver is not None:
+                self._saver.wait()
+            raise StoppedError
+
+    def _start(self) -> str:
+        found = self._checkpoints.start() if self._checkpoints is not None else None
+        return "" if found is None else found.to_json()
 
     def save(
         self,
@@ -124,6 +164,10 @@ class Run:
         Raises ExportError, ExportMismatchError, or ValueError for sets, names or metrics that do not fit, on rank 0;
         PeerLostError then on the others.
         """
+        if self._pulse is not None:
+            self._pulse.pause()
+        if self._saver is not None:
+            self._saver.wait()
 
         def work() -> str:
             # onnxruntime starts a thread when imported, which the fork server must not have.
@@ -134,10 +178,8 @@ class Run:
             return ""
 
         self._group.from_rank_zero("save", work)
-
-    def _newest_step(self) -> str:
-        newest = self._checkpoints.newest() if self._checkpoints is not None else None
-        return "" if newest is None else str(newest.step)
+        if self._pulse is not None:
+            self._pulse.go_on()
 
 
 @contextmanager
@@ -149,38 +191,67 @@ def run() -> Iterator[Run]:
     """
     job = TrainRun.model_validate_json(layout.run_file().read_bytes()) if layout.run_file().is_file() else None
     with group.joined("Auto" if job is None else job.backend) as members:
-        progress = Progress(_no_report if job is None else ProgressReport.write)
+        progress = Progress(
+            _no_report if job is None else ProgressReport.write,
+            earlier=None if job is None or members.rank != 0 else verdict.progress(workspace.of_pod()),
+            objective=None if job is None else job.objective,
+            world_size=members.world_size,
+        )
         if job is None:
-            session = _outside(members, progress)
+            checkpoints: Checkpoints | None = _outside(members)
+            work, pulse = Workspace(Path.cwd() / OUTPUT_FOLDER), None
         else:
-            session = Run(members, workspace.of_pod(), _checkpoints(job), progress, resumes=_resumes(job))
+            checkpoints, work = _checkpoints(job), workspace.of_pod()
+            page = work.pulse(members.local_rank)
+            pulse = Pulse(page) if page.is_file() else None
+        saver = None if checkpoints is None else _saver(checkpoints, progress, pulse)
         try:
-            yield session
+            yield Run(members, work, checkpoints, progress, saver, pulse, resumes=job is None or _resumes(job))
+            if saver is not None:
+                saver.wait()
+        except BaseException:
+            if saver is not None:
+                saver.drop(_LAST_CHECKPOINT_SECONDS)
+            raise
         finally:
             progress.close()
 
 
-def _outside(members: Group, progress: Progress) -> Run:
+def _saver(checkpoints: Checkpoints, progress: Progress, pulse: Pulse | None) -> Saver:
+    def commit(snapshot: Snapshot) -> CheckpointReport:
+        return checkpoints.commit(snapshot.step, snapshot.state, snapshot.metric, snapshot.best)
+
+    def busy(saving: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        if pulse is not None:
+            pulse.saving = saving
+
+    return Saver(commit, progress.committed, progress.not_stored, busy)
+
+
+def _outside(members: Group) -> Checkpoints:
     folder = Path.cwd() / OUTPUT_FOLDER
     if members.rank == 0:
         say(f"modelyard: not started by Modelyard; checkpoints and model go to {folder}")
-    checkpoints = Checkpoints(
+    return Checkpoints(
         store=LocalFolder(f"file://{folder}/checkpoints", folder / "checkpoints"),
         job_uid="local",
         attempt=1,
         keep_latest=2,
     )
-    return Run(members, Workspace(folder), checkpoints, progress, resumes=True)
 
 
 def _checkpoints(job: TrainRun) -> Checkpoints | None:
     if job.checkpoint is None:
         return None
+    other = job.checkpoint.resume_from
     return Checkpoints(
         store=open_store(job.checkpoint.uri, job.checkpoint.secret),
         job_uid=job.identity.uid,
         attempt=job.identity.attempt,
         keep_latest=job.checkpoint.keep_latest,
+        keep_best=job.checkpoint.keep_best,
+        objective=job.objective,
+        elsewhere=None if other is None else (open_store(other.uri, other.secret), other.digest),
     )
 
 

@@ -13,9 +13,11 @@ from types import TracebackType
 import numpy as np
 
 from modelyard.contract.reports import replace_file
-from modelyard_trainer import lifetime, outcome, output
-from modelyard_trainer.errors import PEER_LOST
+from modelyard_trainer import lifetime, outcome, output, stacks, workspace
+from modelyard_trainer.errors import PEER_LOST, StoppedError
 from modelyard_trainer.outcome import RankFailure
+from modelyard_trainer.pulse import Pulse
+from modelyard_trainer.workspace import Workspace
 
 _CONSEQUENCE_SECONDS = 1.0
 """A rank that only lost its peer stays so long, so that the agents, which look every 0.1 s, see the cause first."""
@@ -45,16 +47,20 @@ class Script:
             runpy.run_module(self.module, run_name="__main__", alter_sys=True)
 
 
-def work(script: Script, streams: Sequence[output.Streams], failures: Path) -> None:
+def work(script: Script, streams: Sequence[output.Streams], space: Workspace) -> None:
     """The entry point of a rank, whose number the agent has put into the environment. Exits with code 1 on failure."""
     rank = int(os.environ["RANK"])
     lifetime.die_with_parent()
     lifetime.name_process(f"rank {rank}")
     np.random.seed()  # noqa: NPY002 - forked with the server's generator; a process of its own would have its own
     output.redirect(streams[int(os.environ["LOCAL_RANK"])], rank)
+    local_rank = int(os.environ["LOCAL_RANK"])
+    stacks.answer_with_stacks(space.stacks(local_rank))
     failure = _failure(script, rank)
+    if failure is None:
+        Pulse(space.pulse(local_rank)).pause()
     if failure is not None:
-        replace_file(failures / f"{rank}.json", failure.to_json())
+        replace_file(space.failures / f"{rank}.json", failure.to_json())
         if failure.reason == PEER_LOST:
             time.sleep(_CONSEQUENCE_SECONDS)
         sys.exit(1)
@@ -79,6 +85,8 @@ def _failure(script: Script, rank: int) -> RankFailure | None:
             case text:
                 sys.stderr.write(f"{text}\n")
                 return outcome.of_exception(rank, end, script.code, time.time())
+    except StoppedError:
+        workspace.of_pod().stopped.touch()
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         traceback.print_exception(type(error), error, _below_runpy(error.__traceback__))
         return outcome.of_exception(rank, error, script.code, time.time())

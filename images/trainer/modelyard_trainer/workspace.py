@@ -28,6 +28,19 @@ class Workspace:
         """One file for each rank that failed."""
         return self.root / "failures"
 
+    def pulse(self, local_rank: int) -> Path:
+        """The page of memory that a rank shares with the launcher."""
+        return self.root / "pulse" / str(local_rank)
+
+    def stacks(self, local_rank: int) -> Path:
+        """Where a rank writes its stacks when asked."""
+        return self.root / "pulse" / f"{local_rank}.stacks"
+
+    @property
+    def stopped(self) -> Path:
+        """Written by a rank that saved and ended because it was asked to."""
+        return self.root / "stopped"
+
     @property
     def temporary(self) -> Path:
         """For TMPDIR: a pod's root file system is read-only."""
@@ -41,8 +54,14 @@ def of_pod() -> Workspace:
 
 def empty(workspace: Workspace) -> None:
     """Remove what an earlier attempt in this pod's folder left, and make the folders. Raises OSError."""
-    workspace.saved.unlink(missing_ok=True)
+    for file in (workspace.saved, workspace.stopped):
+        file.unlink(missing_ok=True)
     (workspace.root / layout.PROGRESS_FILE).unlink(missing_ok=True)
     for folder in (workspace.artifact, workspace.failures, workspace.temporary):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        empty_folder(folder)
+
+
+def empty_folder(folder: Path) -> None:
+    """Make the folder anew. Raises OSError."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)

@@ -82,6 +82,8 @@ class ProgressReport(Document):
     resumed_step: int | None = None
     """The step of the checkpoint that this attempt went on from; 0 from the beginning, absent before that is known."""
     checkpoint: CheckpointReport | None = None
+    checkpoint_failure: str | None = None
+    """Why the last checkpoint could not be stored; gone with the next one that is. The training goes on."""
     in_place: InPlace | None = None
     inputs: list[InputReport] = []
     time: str

@@ -40,7 +40,7 @@ def test_what_was_committed_is_loaded_again(checkpoints: Checkpoints) -> None:
     report = checkpoints.commit(7, state(3))
     assert report.uri == "pvc://ckpt/digits/uid-1/step-00000007"
     assert checkpoints.newest() == report
-    loaded = checkpoints.load(7, CPU)
+    loaded, _ = checkpoints.load(report, CPU)
     assert (loaded["step"], loaded["epoch"], loaded["model"]["weight"].tolist()) == (7, 3, [3.0, 3.0, 3.0])
 
 

@@ -31,6 +31,7 @@ def test_the_variables_describe_the_rendezvous() -> None:
     described = rendezvous.from_environment(VARIABLES)
     assert described == rendezvous.Rendezvous(
         nodes=2,
+        min_nodes=2,
         procs_per_node=4,
         node_rank=1,
         backend="c10d",
