@@ -118,14 +118,16 @@ def test_its_crds_are_those_of_the_repository_and_stay(helm: Helm) -> None:
 
 def test_all_namespaces_are_one_cluster_role(helm: Helm) -> None:
     objects = helm.template("ops", hooks=False)
-    assert [each["metadata"]["name"] for each in pick(objects, "ClusterRole")] == ["modelyard"]
+    assert [each["metadata"]["name"] for each in pick(objects, "ClusterRole")] == ["modelyard", "modelyard-ops-reviews"]
     assert [each["metadata"]["name"] for each in pick(objects, "Role")] == ["modelyard-lease"]
     assert "MODELYARD_NAMESPACES" not in environment(objects)
 
 
-def test_some_namespaces_are_roles_only(helm: Helm) -> None:
+def test_some_namespaces_are_roles_and_no_right_beyond_but_to_review_tokens(helm: Helm) -> None:
     objects = helm.template("ops", 'watch.namespaces=["a", "b"]', hooks=False)
-    assert [each for each in objects if each["kind"].startswith("ClusterRole")] == []
+    assert [each["rules"] for each in pick(objects, "ClusterRole")] == [
+        [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
+    ]
     roles = [(each["metadata"]["name"], each["metadata"].get("namespace")) for each in pick(objects, "Role")]
     assert sorted(roles, key=str) == [("modelyard", "a"), ("modelyard", "b"), ("modelyard-lease", None)]
     bound = [(each["metadata"].get("namespace"), each["subjects"]) for each in pick(objects, "RoleBinding")]
@@ -158,7 +160,8 @@ def test_a_disruption_leaves_one_pod_where_there_are_two(helm: Helm) -> None:
 
 def test_prometheus_is_told_where_the_metrics_are(helm: Helm) -> None:
     objects = helm.template("ops", "serviceMonitor.enabled=true", 'serviceMonitor.labels={"release": "p"}')
-    [service], [monitor] = pick(objects, "Service"), pick(objects, "ServiceMonitor")
+    [monitor] = pick(objects, "ServiceMonitor")
+    [service] = [each for each in pick(objects, "Service") if each["metadata"]["name"].endswith("-metrics")]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert (monitor["metadata"]["labels"]["release"], monitor["spec"]["endpoints"]) == (
         "p",

@@ -56,7 +56,7 @@ ACCEPTED = {
 RESERVED = (
     "Modelyard sets this variable itself; choose another name (reserved names: RANK, LOCAL_RANK, GROUP_RANK,"
     " WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, JOB_COMPLETION_INDEX, OMP_NUM_THREADS, PYTHONUNBUFFERED"
-    " and all that start with PET_, MODELYARD_, TORCHELASTIC_)"
+    " and all that start with PET_, MODELYARD_, TORCHELASTIC_, KUBEFLOW_TRAINER_)"
 )
 LAST_STEP = "spec: recipe: exactly one quantize step, and it is the last"
 ONE_MODEL = "spec.model: set exactly one of compressionJob, trainingJob and artifact"
@@ -82,7 +82,7 @@ REFUSED = {
     "a script without code": (
         "TrainingJob",
         "entrypoint: {script: t.py}",
-        ["spec: entrypoint.script is a file of the code: set code.configMap"],
+        ["spec: entrypoint.script is a file of the code: set code.configMap or code.git"],
     ),
     "a script and a module": (
         "TrainingJob",
@@ -93,6 +93,31 @@ REFUSED = {
         "TrainingJob",
         "env: [{name: RANK}, {name: PET_X, value: b}, {name: OK}]",
         [f"spec.env[0]: {RESERVED}", f"spec.env[1]: {RESERVED}"],
+    ),
+    "code from two places": (
+        "TrainingJob",
+        f"code: {{configMap: {{name: x}}, git: {{url: 'https://x/y', commit: '{40 * 'a'}'}}}}",
+        ["spec.code: set exactly one of configMap and git"],
+    ),
+    "a checkpoint to start from, and not asked for": (
+        "TrainingJob",
+        f"checkpoint: {{uri: pvc://m/c, from: {{uri: pvc://m/d, digest: '{DIGEST}'}}}}",
+        ["spec.checkpoint: from goes with resume: From, and only with that"],
+    ),
+    "the best of nothing": (
+        "TrainingJob",
+        "checkpoint: {uri: pvc://m/c, keep: {best: 1}}",
+        ["spec: checkpoint.keep.best: set progress.objective, which tells better from worse"],
+    ),
+    "nodes beyond elastic": (
+        "TrainingJob",
+        "{nodes: 5, elastic: {minNodes: 2, maxNodes: 4}}",
+        ["spec: nodes: must lie between elastic.minNodes and elastic.maxNodes"],
+    ),
+    "a rule that fits all": (
+        "TrainingJob",
+        "restart: {rules: [{name: any}]}",
+        ["spec.restart.rules[0]: set onExitCodes or onMessage: the rule would fit every failure"],
     ),
     "gates without an output": (
         "TrainingJob",
@@ -270,3 +295,21 @@ def test_the_first_status_replaces_the_shown_one_and_applying_again_changes_noth
     assert found["status"] == status
     again = apply(client, namespace, custom(kind)).raise_for_status().json()
     assert again["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"]
+
+
+def test_a_training_may_be_suspended_and_resized_but_not_changed(
+    crds: list[Object], client: httpx.Client, namespace: str
+) -> None:
+    elastic = "elastic: {minNodes: 1, maxNodes: 3}"
+    apply(client, namespace, custom("TrainingJob", elastic)).raise_for_status()
+    changes = "{nodes: 2, suspend: true, activeDeadlineSeconds: 9, cleanup: {pods: Always}}"
+    changed = apply(client, namespace, custom("TrainingJob", elastic, changes)).raise_for_status()
+    assert (changed.json()["spec"]["nodes"], changed.json()["spec"]["suspend"]) == (2, True)
+    larger = apply(client, namespace, custom("TrainingJob", "elastic: {minNodes: 1, maxNodes: 4}", changes))
+    assert complaints(larger) == [IMMUTABLE]
+
+
+def test_a_training_of_fixed_size_keeps_it(crds: list[Object], client: httpx.Client, namespace: str) -> None:
+    apply(client, namespace, custom("TrainingJob", "nodes: 1")).raise_for_status()
+    answer = apply(client, namespace, custom("TrainingJob", "nodes: 2"))
+    assert complaints(answer) == ["spec: nodes can be changed only with elastic"]

@@ -15,7 +15,14 @@ LEAST = {
     "ModelService": "model: {trainingJob: {name: b}}",
 }
 DEFAULTS = {
-    "TrainingJob": "{nodes: 1, backend: Auto, restart: {maxRestarts: 3, backoffSeconds: 5}}",
+    "TrainingJob": """
+        nodes: 1
+        backend: Auto
+        restart: {processRestarts: 2, maxRestarts: 3, backoffSeconds: 5}
+        scheduling: {gang: Auto}
+        suspend: false
+        cleanup: {pods: Never}
+        """,
     "CompressionJob": """
         data: {calibration: {samples: 256, seed: 0}}
         metric: {name: Top1}
