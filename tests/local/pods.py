@@ -15,7 +15,7 @@ from modelyard.contract.artifact import Lineage
 from modelyard.contract.reports import ProgressReport, Termination
 from modelyard.contract.runs import CheckpointRun, Place, RunIdentity, TrainRun
 
-DEADLINE = 120.0
+DEADLINE = 240.0
 LINEAGE = Lineage(kind="TrainingJob", name="toy", namespace="default", spec_digest=f"sha256:{'1' * 64}")
 
 TOY = """

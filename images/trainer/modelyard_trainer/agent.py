@@ -144,8 +144,8 @@ class Agent(LocalElasticAgent):
         self._patience.met = True
         workspace.empty_folder(self._work.failures)
         incident = self._gang.last_incident()
-        if worker_group.group_rank == 0 and incident is not None:
-            verdict.remember(self._work, incident.in_place)
+        if worker_group.group_rank == 0:
+            verdict.begin(self._work, self._gang.world_size, None if incident is None else incident.in_place)
         pids: dict[int, Any] = super()._start_workers(worker_group)
         return pids
 

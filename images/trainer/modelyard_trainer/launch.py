@@ -5,7 +5,6 @@ import multiprocessing.forkserver
 import os
 import sys
 import traceback
-from datetime import UTC, datetime
 from pathlib import Path
 
 from modelyard.contract import layout
@@ -13,9 +12,11 @@ from modelyard.contract.reports import PublishedArtifact, Termination
 from modelyard.contract.runs import Place, TrainRun
 from modelyard.storage.errors import StorageError
 from modelyard.storage.store import open_store
-from modelyard_trainer import lifetime, publication, rendezvous, verdict, workspace
+from modelyard_trainer import endpoint, forward, lifetime, publication, rendezvous, status, verdict, workspace
 from modelyard_trainer.console import say
 from modelyard_trainer.errors import ScriptNotFoundError, TrainingError
+from modelyard_trainer.rendezvous import Rendezvous
+from modelyard_trainer.status import Update
 from modelyard_trainer.workspace import Workspace
 
 _FILES_NAMED = 20
@@ -56,6 +57,17 @@ def _attempt(work: Workspace) -> Termination:
     for place in (run.output, run.checkpoint):
         if place is not None:
             open_store(place.uri, place.secret).check()  # what cannot be reached is worth knowing before the training
+    operator = forward.from_environment(os.environ)
+    objective = run.objective
+
+    def take(update: Update) -> None:
+        verdict.change(work, lambda before: status.taken(update, before, objective, verdict.now()))
+
+    with forward.forwarded(operator, lambda: verdict.progress(work)), endpoint.offered(work.temporary, take):
+        return _train(run, meeting, code, work)
+
+
+def _train(run: TrainRun, meeting: Rendezvous, code: Path, work: Workspace) -> Termination:
     _prepare(work, fork_server=run.fork_server)
     # torch takes seconds; the fork server imports it at the same time
     from modelyard_trainer import agent, ranks, worker  # noqa: PLC0415
@@ -98,10 +110,8 @@ def _prepare(work: Workspace, *, fork_server: bool) -> None:
 
 
 def _publish(run: TrainRun, output: Place, work: Workspace) -> PublishedArtifact:
-    progress = verdict.progress(work)
-    if progress is not None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        progress.model_copy(update={"stage": "Publishing", "time": now}).write()
+    now = verdict.now()
+    verdict.change(work, lambda report: report.model_copy(update={"stage": "Publishing", "time": now}))
     return publication.publish(work, run.script or run.module or "", run.lineage, output)
 
 

@@ -4,39 +4,16 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import SupportsFloat
 
 from modelyard.contract.reports import CheckpointReport, ProgressReport, decimal
 from modelyard.contract.runs import Objective
 from modelyard_trainer.console import say
+from modelyard_trainer.pace import Position, better, eta_seconds
 
 _WRITE_SECONDS = 0.2
 _PRINT_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a training was at a time, in seconds of any steady clock."""
-
-    step: int
-    time: float
-
-
-def eta_seconds(start: Position, now: Position, total_steps: int | None) -> int | None:
-    """Seconds left at the mean pace since ``start``, rounded up; None before the second step, or without a total."""
-    steps, seconds = now.step - start.step, now.time - start.time
-    if total_steps is None or steps <= 0:
-        return None
-    return math.ceil(max(0, total_steps - now.step) * seconds / steps)
-
-
-def better(objective: Objective | None, one: float | None, other: float) -> float:
-    """The better of two values of the objective's metric; the other where there is no one."""
-    if one is None:
-        return other
-    return min(one, other) if objective is not None and objective.goal == "Minimize" else max(one, other)
 
 
 class Progress:

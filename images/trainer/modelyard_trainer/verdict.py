@@ -1,6 +1,8 @@
 """Whether a failure may pass by itself, and what is remembered of the one before."""
 
 import re
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from modelyard.contract import layout
@@ -9,9 +11,13 @@ from modelyard_trainer.errors import FINAL_REASONS
 from modelyard_trainer.outcome import RankFailure
 from modelyard_trainer.workspace import Workspace
 
+STARTING = "Starting"
 RESTARTING = "Restarting"
 """The stage between the end of the ranks and their first report."""
 _RANK = re.compile(r"^rank \d+", re.MULTILINE)
+
+
+_writing = threading.Lock()
 
 
 def may_pass(cause: RankFailure, *, repeats: bool) -> bool:
@@ -40,9 +46,24 @@ def progress(work: Workspace) -> ProgressReport | None:
     return ProgressReport.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
-def remember(work: Workspace, in_place: InPlace) -> None:
-    """Write a restart in place into the progress file, which keeps all else that stands there."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    report = progress(work) or ProgressReport(stage=RESTARTING, time=now)
-    changed = report.model_copy(update={"stage": RESTARTING, "in_place": in_place, "time": now})
-    replace_file(work.root / layout.PROGRESS_FILE, changed.to_json())
+def begin(work: Workspace, world_size: int, in_place: InPlace | None) -> None:
+    """Write that ranks start, for the first time or again, into the progress file, which keeps all else there."""
+    stage = STARTING if in_place is None else RESTARTING
+    change(
+        work,
+        lambda report: report.model_copy(
+            update={"stage": stage, "in_place": in_place, "world_size": world_size, "time": now()}
+        ),
+    )
+
+
+def change(work: Workspace, make: Callable[[ProgressReport], ProgressReport]) -> None:
+    """Replace the progress file by what ``make`` makes of it; of an empty report where there is none."""
+    with _writing:
+        report = progress(work) or ProgressReport(stage=STARTING, time=now())
+        replace_file(work.root / layout.PROGRESS_FILE, make(report).to_json())
+
+
+def now() -> str:
+    """RFC 3339, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

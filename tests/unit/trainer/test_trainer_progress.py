@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from modelyard.contract.reports import CheckpointReport, ProgressReport
-from modelyard_trainer.progress import Position, Progress, eta_seconds
+from modelyard_trainer.pace import Position, eta_seconds
+from modelyard_trainer.progress import Progress
 
 CHECKPOINT = CheckpointReport(step=2, uri="pvc://ckpt/uid/step-00000002", digest=f"sha256:{'0' * 64}")
 
