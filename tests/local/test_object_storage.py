@@ -11,11 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import BaseError
 
 from modelyard.contract import layout
 from modelyard.contract.artifact import MANIFEST_FILE, ArtifactReference, Lineage, Manifest, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
-from modelyard.storage import artifacts
+from modelyard.storage import artifacts, bucket
 from modelyard.storage.bucket import Bucket, Patience
 from modelyard.storage.errors import StorageError
 from modelyard.storage.keys import keys_of
@@ -256,3 +257,34 @@ def test_a_full_disk_of_the_pod_is_said_to_be_full(pod: Path, model: Path) -> No
     finally:
         subprocess.run(["umount", str(work)], check=True)
     assert (reason, "no space left" in message) == ("StorageFull", True)
+
+
+def test_a_download_that_broke_off_goes_on_where_it_did(
+    pod: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(40))
+    server.write("data/big", data)
+    folder = open_store(f"s3://{BUCKET}/data", SECRET)
+    monkeypatch.setattr(bucket, "_CHUNK", 8)
+    monkeypatch.setattr(bucket, "_PARALLEL", 1)
+    real, asked = bucket.obstore.get_range, []
+
+    def breaks_at_24(store: object, name: str, *, start: int, end: int) -> object:
+        asked.append(start)
+        if asked.count(24) == 1 and start == 24:
+            raise BaseError("connection closed")
+        return real(store, name, start=start, end=end)
+
+    monkeypatch.setattr(bucket.obstore, "get_range", breaks_at_24)
+    with pytest.raises(StorageError, match=f"s3://{BUCKET}/data/big"):
+        folder.fetch("big")
+    assert folder.fetch("big", digest_of_bytes(data)).read_bytes() == data
+    assert asked == [0, 8, 16, 24, 24, 32]
+
+
+def test_all_files_of_a_folder_are_listed(pod: Path, server: ObjectServer) -> None:
+    for name in ("data/b", "data/deep/a", "database"):
+        server.write(name, b"x")
+    folder = open_store(f"s3://{BUCKET}/data", SECRET)
+    assert folder.files() == ["b", "deep/a"]
+    assert folder.fetch("deep/a").read_bytes() == b"x"

@@ -57,6 +57,12 @@ class PeerLostError(TrainingError):
     reason = PEER_LOST
 
 
+class CodeNotFetchedError(TrainingError):
+    """``spec.code.git`` names a repository or commit that git does not get."""
+
+    reason = "CodeNotFetched"
+
+
 class ScriptNotFoundError(TrainingError):
     """``spec.entrypoint.script`` names no file of the mounted code."""
 

@@ -12,7 +12,18 @@ from modelyard.contract.reports import PublishedArtifact, Termination
 from modelyard.contract.runs import Place, TrainRun
 from modelyard.storage.errors import StorageError
 from modelyard.storage.store import open_store
-from modelyard_trainer import endpoint, forward, lifetime, publication, rendezvous, status, verdict, workspace
+from modelyard_trainer import (
+    checkout,
+    endpoint,
+    forward,
+    inputs,
+    lifetime,
+    publication,
+    rendezvous,
+    status,
+    verdict,
+    workspace,
+)
 from modelyard_trainer.console import say
 from modelyard_trainer.errors import ScriptNotFoundError, TrainingError
 from modelyard_trainer.rendezvous import Rendezvous
@@ -40,8 +51,9 @@ def main() -> int:
     lifetime.ignore_death_signals()
     progress = verdict.progress(work)
     if progress is not None:
-        known = ("checkpoint", "step", "best", "in_place", "inputs")
+        known = ("checkpoint", "step", "best", "in_place")
         termination = termination.model_copy(update={name: getattr(progress, name) for name in known})
+    termination = termination.model_copy(update={"inputs": inputs.fetched(work)})
     termination.write()
     say(f"modelyard: {termination.outcome}, {termination.reason}: {termination.message}")
     return exit_code
@@ -51,12 +63,13 @@ def _attempt(work: Workspace) -> Termination:
     workspace.empty(work)
     run = TrainRun.model_validate_json(layout.run_file().read_bytes())
     meeting = rendezvous.from_environment(os.environ)
-    code = layout.root() / layout.CODE
+    code = layout.root() / layout.CODE if run.git is None else checkout.check_out(run.git, work)
     if run.script is not None:
         _require(code, run.script)
     for place in (run.output, run.checkpoint):
         if place is not None:
             open_store(place.uri, place.secret).check()  # what cannot be reached is worth knowing before the training
+    inputs.fetch(run.inputs, work)
     operator = forward.from_environment(os.environ)
     objective = run.objective
 

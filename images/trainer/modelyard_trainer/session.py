@@ -12,7 +12,7 @@ from modelyard.contract.reports import CheckpointReport, ProgressReport
 from modelyard.contract.runs import TrainRun
 from modelyard.storage.local import LocalFolder
 from modelyard.storage.store import open_store
-from modelyard_trainer import group, verdict, workspace
+from modelyard_trainer import group, inputs, verdict, workspace
 from modelyard_trainer.checkpoint import Checkpoints
 from modelyard_trainer.console import say
 from modelyard_trainer.datasets import Samples
@@ -85,6 +85,10 @@ class Run:
         True from the same ``report`` on for all ranks that call that equally often.
         """
         return self._pulse is not None and self._pulse.stopping
+
+    def input(self, name: str) -> Path:
+        """The file or folder of that entry of ``spec.inputs``, fetched and verified. Raises ValueError for no such."""
+        return inputs.path_of(name)
 
     def report(self, *, step: int, total_steps: int | None = None, **metrics: SupportsFloat) -> None:
         """Tell how far the training is: ``step`` of ``total_steps`` are done, in any unit that the script counts in.

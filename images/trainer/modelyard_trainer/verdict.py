@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from modelyard.contract import layout
 from modelyard.contract.reports import InPlace, ProgressReport, replace_file
+from modelyard_trainer import inputs
 from modelyard_trainer.errors import FINAL_REASONS
 from modelyard_trainer.outcome import RankFailure
 from modelyard_trainer.workspace import Workspace
@@ -52,7 +53,13 @@ def begin(work: Workspace, world_size: int, in_place: InPlace | None) -> None:
     change(
         work,
         lambda report: report.model_copy(
-            update={"stage": stage, "in_place": in_place, "world_size": world_size, "time": now()}
+            update={
+                "stage": stage,
+                "in_place": in_place,
+                "world_size": world_size,
+                "inputs": inputs.fetched(work),
+                "time": now(),
+            }
         ),
     )
 

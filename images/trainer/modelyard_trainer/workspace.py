@@ -28,6 +28,16 @@ class Workspace:
         """One file for each rank that failed."""
         return self.root / "failures"
 
+    @property
+    def inputs(self) -> Path:
+        """What was fetched before the ranks start."""
+        return self.root / "inputs.json"
+
+    @property
+    def code(self) -> Path:
+        """The code of a git repository."""
+        return self.root / "code"
+
     def pulse(self, local_rank: int) -> Path:
         """The page of memory that a rank shares with the launcher."""
         return self.root / "pulse" / str(local_rank)
@@ -54,7 +64,7 @@ def of_pod() -> Workspace:
 
 def empty(workspace: Workspace) -> None:
     """Remove what an earlier attempt in this pod's folder left, and make the folders. Raises OSError."""
-    for file in (workspace.saved, workspace.stopped):
+    for file in (workspace.saved, workspace.stopped, workspace.inputs):
         file.unlink(missing_ok=True)
     (workspace.root / layout.PROGRESS_FILE).unlink(missing_ok=True)
     for folder in (workspace.artifact, workspace.failures, workspace.temporary):

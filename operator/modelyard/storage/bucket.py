@@ -6,7 +6,6 @@ import logging
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from modelyard.storage.refusals import translated
 from modelyard.storage.uri import StorageUri
 
 if TYPE_CHECKING:
+    from obstore import GetResult
     from obstore.store import S3Config, S3Credential
 
 logger = logging.getLogger(__name__)
@@ -87,13 +87,20 @@ class Bucket:
         with self._told():
             return [str(name) for name in obstore.list_with_delimiter(self._objects)["common_prefixes"]]
 
+    def files(self) -> list[str]:
+        """The paths of all objects below; those that stand for an empty folder are left out."""
+        with self._told():
+            found = [str(each["path"]) for batch in obstore.list(self._objects) for each in batch]
+        return sorted(path for path in found if path and not path.endswith("/"))
+
     def fetch(self, name: str, digest: Digest | None = None) -> Path:
         """Download an object, unless a file of that digest is here already, and verify it before it has its name."""
         target = self.directory / name
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             # Ranks of one pod ask for the same checkpoint: the first downloads it, the others find it.
-            with (self.directory / f".{name}.lock").open("wb") as lock:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.with_name(f".{target.name}.lock").open("wb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if digest is None or not target.is_file() or digest_of_file(target) != digest:
                     self._download(name, target, digest)
@@ -102,49 +109,51 @@ class Bucket:
         return target
 
     def _download(self, name: str, target: Path, digest: Digest | None) -> None:
-        partial = target.with_name(f".partial-{uuid.uuid4().hex[:12]}")
-        try:
-            with partial.open("wb") as stream:
-                found = self._copy(name, stream)
-            if digest is not None and found != digest:
-                raise changed(f"{self.uri}/{name}", digest, found)
-            partial.rename(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        """A download that breaks off leaves what came so far, and the next one of the same object goes on there."""
+        with self._told(name):
+            found = obstore.get(self._objects, name)
+        size = found.meta["size"]
+        version = short(digest_of_bytes(f"{found.meta['e_tag']} {size}".encode()))
+        partial = target.with_name(f".{target.name}.{version}.partial")
+        with partial.open("a+b") as stream:
+            arrived = self._copy(name, stream, found, size)
+        if digest is not None and arrived != digest:
+            partial.unlink()
+            raise changed(f"{self.uri}/{name}", digest, arrived)
+        partial.rename(target)
 
-    def _copy(self, name: str, stream: BinaryIO) -> Digest:
+    def _copy(self, name: str, stream: BinaryIO, found: "GetResult", size: int) -> Digest:
         start = told = time.monotonic()
         sha256 = hashlib.sha256()
-        done = 0
-        size, chunks = self._chunks(name)
-        for chunk in chunks:
+        stream.seek(0)
+        while chunk := stream.read(_CHUNK):
+            sha256.update(chunk)
+        first = done = stream.tell()
+        for chunk in self._chunks(name, found, done, size):
             stream.write(chunk)
             sha256.update(chunk)
             done += len(chunk)
             if time.monotonic() - told > _LOG_SECONDS:
                 told = time.monotonic()
                 logger.info("%s/%s: %d of %d bytes", self.uri, name, done, size)
-        logger.info("%s/%s: downloaded %d bytes in %.1f s", self.uri, name, done, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        logger.info("%s/%s: downloaded %d bytes in %.1f s", self.uri, name, done - first, seconds)
         return f"sha256:{sha256.hexdigest()}"
 
-    def _chunks(self, name: str) -> tuple[int, Iterator[bytes]]:
-        """The size of an object and its bytes in order, a few requests ahead."""
-        with self._told(name):
-            found = obstore.get(self._objects, name)
-            size = found.meta["size"]
-            if size <= _CHUNK:
-                return size, iter([bytes(found.bytes())])
+    def _chunks(self, name: str, found: "GetResult", first: int, size: int) -> Iterator[bytes]:
+        """The bytes of an object from ``first`` on, in order, a few requests ahead."""
+        if first == 0 and size <= _CHUNK:
+            with self._told(name):
+                yield bytes(found.bytes())
+            return
 
         def read(start: int) -> bytes:
             with self._told(name):
                 return bytes(obstore.get_range(self._objects, name, start=start, end=min(size, start + _CHUNK)))
 
-        def chunks() -> Iterator[bytes]:
-            with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="download") as pool:
-                for group in range(0, size, _CHUNK * _PARALLEL):
-                    yield from pool.map(read, range(group, min(size, group + _CHUNK * _PARALLEL), _CHUNK))
-
-        return size, chunks()
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="download") as pool:
+            for group in range(first, size, _CHUNK * _PARALLEL):
+                yield from pool.map(read, range(group, min(size, group + _CHUNK * _PARALLEL), _CHUNK))
 
     @contextmanager
     def staged(self, marker: str, *, replace: bool) -> Iterator[Path]:

@@ -38,6 +38,11 @@ class LocalFolder:
         """The names of the folders in it, those that are being filled among them."""
         return [path.name for path in self.directory.glob("*") if path.is_dir()]
 
+    def files(self) -> list[str]:
+        """The paths of all files in it and in its folders, but for folders that are being filled."""
+        found = (path.relative_to(self.directory) for path in self.directory.rglob("*") if path.is_file())
+        return sorted(path.as_posix() for path in found if not any(part.startswith(PARTIAL) for part in path.parts))
+
     def fetch(self, name: str, digest: Digest | None = None) -> Path:
         """The file where it lies."""
         path = self.directory / name

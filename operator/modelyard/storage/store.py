@@ -38,6 +38,9 @@ class Store(Protocol):
     def folders(self) -> list[str]:
         """The names of the folders in it."""
 
+    def files(self) -> list[str]:
+        """The paths of all files in it and in its folders, sorted; empty where there is no such folder."""
+
     def fetch(self, name: str, digest: Digest | None = None) -> Path:
         """A file as one of this pod, of the given digest.
 
