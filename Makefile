@@ -6,7 +6,7 @@ STAMP := .venv/installed
 # Set in some containers; it makes every start compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-local test-api test-e2e cluster-up cluster-down cluster-env images bench-operator check format generate lock clean
+.PHONY: demo test test-unit test-local test-api test-e2e test-faults cluster-up cluster-down cluster-env images bench-operator bench-training check format generate lock clean
 
 demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
 	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
@@ -21,6 +21,10 @@ test: $(STAMP)  ## all tests that this machine can run; the end names those that
 test-unit test-local test-api test-e2e: $(STAMP)
 	$(BIN)/python tests/tiers.py $(@:test-%=%)
 
+test-faults: $(STAMP)  ## every fault of a training, in the process cluster and on a real node
+	$(BIN)/python -m pytest tests/local/test_training_faults.py
+	MODELYARD_ALL_FAULTS=1 $(BIN)/python -m pytest tests/e2e/test_training_faults.py
+
 cluster-up:  ## a Kubernetes with one node on this machine, as plain processes; UP="--no-node" for the API server only
 	@$(PYTHON) tests/cluster/cluster.py up $(UP)
 
@@ -32,6 +36,9 @@ cluster-env:  ## eval "$$(make -s cluster-env)"
 
 bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a table
 	@PYTHONPATH=tests/cluster $(BIN)/python tests/benchmarks/operator_scale.py
+
+bench-training: $(STAMP)  ## seconds from a fault to training again, on a real node; prints a table
+	@PYTHONPATH=tests/cluster:tests/faults:images $(BIN)/python tests/benchmarks/training.py --repeat $(or $(REPEAT),10)
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
 	@$(PYTHON) images/build.py $(if $(PUSH),--push $(PUSH)) $(if $(BASE),--base $(BASE))

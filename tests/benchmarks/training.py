@@ -1,0 +1,205 @@
+"""``make bench-training``: seconds from a fault to training again, on a real node, beside S, the time of a first start.
+
+S is measured in the same run: from ``kubectl apply`` to the first step, on an idle cluster.
+"""
+# ruff: noqa: T201
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+
+import binaries
+import build
+from charts import Helm
+from installed import RELEASE, SYSTEM, Kubectl, install, place
+from launching import Launching
+from node import NodeCluster
+from node_stage import NodeStage
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "build/benchmarks/training.json"
+IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What strikes, what the restart policy is then, and how long it may take beyond S, in seconds."""
+
+    name: str
+    strike: Callable[[NodeStage, int], None]
+    aim: str
+    process_restarts: int = 0
+    stays: bool = False
+    """Whether the attempt stays the same."""
+
+
+def rank(stage: NodeStage, _: int) -> None:
+    stage.kill_rank(2)
+
+
+def worker(stage: NodeStage, attempt: int) -> None:
+    stage.place.kubectl("delete", "pod", stage.name(attempt, 1), "--wait=false", "--grace-period=0", "--force")
+
+
+def pod_0(stage: NodeStage, attempt: int) -> None:
+    stage.place.kubectl("delete", "pod", stage.name(attempt, 0), "--wait=false", "--grace-period=0", "--force")
+
+
+def operator(stage: NodeStage, _: int) -> None:
+    system = stage.place.kubectl.of(SYSTEM)
+    system("delete", "pod", "-l", "app.kubernetes.io/component=operator", "--force", "--wait=false")
+
+
+FAULTS = (
+    Fault("rank killed, started in place", rank, "<= 2 s", process_restarts=10, stays=True),
+    Fault("rank killed, gang restarted", rank, "<= S + 1.5 s"),
+    Fault("worker pod deleted", worker, "<= S + 1.5 s"),
+    Fault("pod 0 deleted", pod_0, "<= S + 1.5 s"),
+    Fault("operator killed", operator, "0 s", stays=True),
+)
+
+
+def start_seconds(stage: NodeStage, fault: Fault) -> float:
+    """S: apply a job, and wait for its first step."""
+    began = time.time()
+    restart = {"backoffSeconds": 0, "processRestarts": fault.process_restarts, "maxRestarts": 20}
+    stage.start("--pace", "0.02", "--steps", "100000", restart=restart)
+    return steps(stage, bool)[0].time - began
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the record."""
+
+    attempt: int
+    number: int
+    time: float
+
+
+def read(stage: NodeStage) -> list[Step]:
+    lines = [line.split() for line in stage.record().splitlines()]
+    return [Step(int(line[0]), int(line[1]), float(line[3])) for line in lines if len(line) == 4]
+
+
+def steps(stage: NodeStage, enough: Callable[[list[Step]], bool]) -> list[Step]:
+    end = time.monotonic() + stage.deadline
+    while not enough(found := read(stage)):
+        assert time.monotonic() < end, stage.story()
+        time.sleep(0.02)
+    return found
+
+
+def recovery_seconds(stage: NodeStage, fault: Fault) -> float:
+    """From the fault until the steps advance past where they were; for a fault that stops nothing, the longest gap."""
+    before = steps(stage, lambda lines: len(lines) > 20 and lines[-1].number % 5 == 0)
+    attempt, reached = before[-1].attempt, before[-1].number
+    struck = time.time()
+    fault.strike(stage, attempt)
+    if fault.name == "operator killed":
+        after = steps(stage, lambda lines: lines[-1].number > reached + 150)
+        times = [each.time for each in after if each.time >= struck]
+        return max(later - earlier for earlier, later in pairwise(times))
+
+    def past(lines: list[Step]) -> bool:
+        peak = max(each.number for each in lines if each.time <= struck + 0.5)
+        return lines[-1].time > struck + 0.5 and lines[-1].number > peak
+
+    after = steps(stage, past)
+    peak = max(each.number for each in after if each.time <= struck + 0.5)
+    return next(each.time for each in after if each.time > struck + 0.5 and each.number > peak) - struck
+
+
+def measure(fresh: Callable[[], AbstractContextManager[NodeStage]], repeat: int) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for fault in FAULTS:
+        starts, recoveries, in_a_row = [], [], []
+        for number in range(repeat):
+            with fresh() as stage:
+                starts.append(start_seconds(stage, fault))
+                count = IN_A_ROW if number == 0 else 1
+                found = [recovery_seconds(stage, fault) for _ in range(count)]
+                recoveries.append(found[0])
+                in_a_row.extend(found[1:])
+            print(f"{fault.name}: S {starts[-1]:.1f} s, {', '.join(f'{each:.1f}' for each in found)} s", flush=True)
+        rows.append({"fault": fault.name, "aim": fault.aim, "S": starts, "seconds": recoveries, "inARow": in_a_row})
+    return rows
+
+
+@contextmanager
+def fresh_stage(client: httpx.Client, kubectl: Kubectl) -> Iterator[NodeStage]:
+    with place(client, kubectl, "bench") as here:
+        stage = NodeStage(here)
+        yield stage
+        here.kubectl("delete", "tjob", "--all")
+        end = time.monotonic() + 60
+        while here.kubectl("get", "pods", "-o", "name") and time.monotonic() < end:
+            time.sleep(0.2)
+
+
+def table(rows: Sequence[dict[str, object]], host: dict[str, float]) -> str:
+    starts = [each for row in rows for each in _numbers(row["S"])]
+    usual = statistics.median(starts)
+    lines = [f"S, from apply to the first step: median {usual:.1f} s, worst {max(starts):.1f} s ({len(starts)} starts)"]
+    lines.append(f"{'fault':32} {'median':>8} {'worst':>8} {'/ S':>6} {'- S':>7}  in a row       aim")
+    for row in rows:
+        found = [*_numbers(row["seconds"]), *_numbers(row["inARow"])]
+        middle = statistics.median(found)
+        again = ", ".join(f"{each:.1f}" for each in _numbers(row["inARow"]))
+        lines.append(
+            f"{row['fault']:32} {middle:6.1f} s {max(found):6.1f} s {middle / usual:6.2f} {middle - usual:+6.1f} s"
+            f"  {again:14} {row['aim']}"
+        )
+    lines.extend(f"{name:58} {value:8.2f}" for name, value in host.items())
+    return "\n".join(lines)
+
+
+def _numbers(found: object) -> list[float]:
+    assert isinstance(found, list)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=10, help="jobs for each fault")
+    parser.add_argument("--no-cluster", action="store_true", help="only what needs no Kubernetes")
+    given = parser.parse_args()
+    host = Launching().measure()
+    rows = [] if given.no_cluster else on_a_node(given.repeat)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps({"recovery": rows, "host": host}, indent=1))
+    print(table(rows, host) if rows else json.dumps(host, indent=1))
+
+
+def on_a_node(repeat: int) -> list[dict[str, object]]:
+    cluster = NodeCluster()
+    ran_before = cluster.running()
+    cluster.up()
+    try:
+        control_plane = cluster.control_plane
+        kubectl = Kubectl(binaries.kubectl(), cluster.kubeconfig)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            httpx.Client(base_url=control_plane.url, verify=control_plane.tls(), timeout=30) as client,
+        ):
+            helm = Helm(binaries.helm(), Path(folder), cluster.kubeconfig)
+            install(helm, build.build(push_to=cluster.registry))
+            try:
+                return measure(lambda: fresh_stage(client, kubectl), repeat)
+            finally:
+                helm.run("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
+    finally:
+        if not ran_before:
+            cluster.down()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Where a training is struck by faults: a process cluster in this process, or a real node. Both are used alike."""
+
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from survivor import SCRIPT
+
+Object = dict[str, Any]
+NAME = "survivor"
+
+
+class Stage(ABC):
+    """One TrainingJob called ``survivor``, with its code and a claim, and what a test may do to it."""
+
+    deadline: float
+    """Seconds that anything may take."""
+
+    @abstractmethod
+    def apply(self, *objects: Object) -> None:
+        """As ``kubectl apply``."""
+
+    @abstractmethod
+    def job(self) -> Object:
+        """The TrainingJob as it is now."""
+
+    @abstractmethod
+    def pods(self, attempt: int) -> list[Object]:
+        """The pods of one attempt, by index."""
+
+    @abstractmethod
+    def lose_pod(self, attempt: int, index: int) -> None:
+        """Delete a pod, or take its processes away."""
+
+    @abstractmethod
+    def log(self, attempt: int, index: int) -> str:
+        """What a pod printed."""
+
+    def start(self, *arguments: str, **spec: Any) -> None:
+        """Apply the job: two pods of two ranks, checkpoints and artefact on one claim, no wait before a restart."""
+        self._spec = {
+            "code": {"configMap": {"name": "code"}},
+            "entrypoint": {"script": "train.py", "args": list(arguments)},
+            "nodes": 2,
+            "procsPerNode": 2,
+            "checkpoint": {"uri": "pvc://models/checkpoints"},
+            "output": {"uri": "pvc://models/out"},
+            "restart": {"backoffSeconds": 0, "processRestarts": 0},
+            **spec,
+        }
+        self.claim()
+        self.apply(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "code"}, "data": {"train.py": SCRIPT}},
+            self._body(),
+        )
+
+    def claim(self) -> None:
+        """Apply the claim alone."""
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        about = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"}}
+        self.apply({**about, "spec": claim})
+
+    def edit(self, **spec: Any) -> None:
+        """Apply the job with some fields changed."""
+        self._spec |= spec
+        self.apply(self._body())
+
+    def _body(self) -> Object:
+        about = {"apiVersion": "modelyard.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": NAME}}
+        return {**about, "spec": self._spec}
+
+    def status(self) -> Object:
+        found: Object = self.job().get("status") or {}
+        return found
+
+    @property
+    def state(self) -> str:
+        return str(self.status().get("state", ""))
+
+    @property
+    def step(self) -> int:
+        """The step last reported, by the current attempt."""
+        return int((self.status().get("progress") or {}).get("step", 0))
+
+    def until_state(self, *states: str) -> Object:
+        """Wait for one of the states; fails where the job ended in another."""
+        end = time.monotonic() + self.deadline
+        while (status := self.status()).get("state") not in states:
+            assert status.get("state") not in ("Failed", "Complete"), f"{status}\n{self.story()}"
+            assert time.monotonic() < end, f"not {states} within {self.deadline:.0f} s: {status}\n{self.story()}"
+            time.sleep(0.05)
+        return status
+
+    def until_trained(self, attempt: int = 1, steps: int = 12) -> None:
+        """Wait until that attempt has made so many steps, which leaves a checkpoint behind."""
+        end = time.monotonic() + self.deadline
+        while not (f"\nstep {steps}" in (log := self._steps(attempt)) or self.status().get("completionTime")):
+            assert time.monotonic() < end, f"not trained within {self.deadline:.0f} s: {log}\n{self.status()}"
+            time.sleep(0.05)
+        assert self.status().get("completionTime") is None, f"over too early: {self.status()}"
+
+    def until_world(self, size: int) -> None:
+        """Wait until a step was made by so many ranks."""
+        end = time.monotonic() + self.deadline
+        while (lines := self.record().splitlines()) and lines[-1].split()[2] != str(size):
+            assert time.monotonic() < end, f"not {size} ranks within {self.deadline:.0f} s\n{self.story()}"
+            assert self.status().get("completionTime") is None, f"over too early: {self.status()}"
+            time.sleep(0.05)
+
+    def _steps(self, attempt: int) -> str:
+        lines = [line.split() for line in self.record().splitlines()]
+        return "".join(f"\nstep {step}" for made, step, *_ in lines if int(made) == attempt)
+
+    @abstractmethod
+    def volume(self) -> Path:
+        """The folder of the claim on this machine."""
+
+    def record(self) -> str:
+        """The lines that rank 0 wrote: attempt, step, world size and time, in seconds, of each step made."""
+        path = self.volume() / "record"
+        return path.read_text() if path.is_file() else ""
+
+    def kill_rank(self, rank: int) -> None:
+        """SIGKILL the process of a rank."""
+        os.kill(self.rank(rank), signal.SIGKILL)
+
+    def rank(self, number: int) -> int:
+        """The process of a rank on this machine, found by the name it gave itself and the job's uid."""
+        uid = str(self.job()["metadata"]["uid"])
+        end = time.monotonic() + self.deadline
+        while time.monotonic() < end:
+            for folder in Path("/proc").glob("[0-9]*"):
+                try:
+                    named = (folder / "comm").read_text().strip() == f"rank {number}"
+                    if named and f"PET_RDZV_ID={uid}".encode() in (folder / "environ").read_bytes():
+                        return int(folder.name)
+                except OSError:
+                    continue
+            time.sleep(0.02)
+        raise AssertionError(f"no process of rank {number} of {uid}")
+
+    def story(self) -> str:
+        """What the pods of the newest attempts printed."""
+        attempt = int(self.status().get("attempt", 1))
+        found = []
+        for number in range(max(1, attempt - 1), attempt + 1):
+            for index, pod in enumerate(self.pods(number)):
+                tail = "\n".join(self.log(number, index).splitlines()[-30:])
+                found.append(f"--- {pod['metadata']['name']}\n{tail}")
+        return "\n".join(found)
