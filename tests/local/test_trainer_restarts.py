@@ -2,7 +2,7 @@
 
 import signal
 
-from pods import Attempts, of_reason, toy, wait_until
+from pods import Attempts, kill, of_reason, toy, wait_until
 
 KILLED_ONCE = "run.rank == 3 and step == 5 and not state and (time.sleep(0.3), os.kill(os.getpid(), 9))"
 
@@ -22,13 +22,14 @@ def test_a_killed_rank_costs_a_restart_in_place_from_the_last_checkpoint(attempt
 
 
 def test_an_error_that_repeats_without_a_newer_checkpoint_ends_the_attempt(attempts: Attempts) -> None:
-    pods = attempts.start(toy("if step == 4 and run.rank == 2: raise ValueError('bad label')"), process_restarts=9)
+    pods = attempts.start(
+        toy("if step == 4 and run.rank == 2: raise ValueError('bad label')"), process_restarts=9, checkpoint=None
+    )
     _, end = of_reason(pods, "ProcessError")
     assert end.message.startswith("rank 2: ValueError: bad label")
-    (main,) = [told for told in (pod.progress for pod in pods) if told is not None]
-    # step 4 comes once from the start, and perhaps once from a checkpoint that it was itself in time to commit
-    assert main.in_place is not None
-    assert main.in_place.count <= 2
+    (report,) = [pod.progress for pod in pods if pod.progress is not None]
+    assert report.in_place is not None
+    assert (report.in_place.count, report.in_place.rank) == (1, 2)
 
 
 def test_an_error_that_only_an_edit_mends_is_not_tried_again(attempts: Attempts) -> None:
@@ -64,3 +65,18 @@ def test_a_hanging_rank_is_named(attempts: Attempts) -> None:
     assert "rank 2 holds up the others: no report for 3 s, it is at train.py:3 in at_step" in ends[0].message
     log = "".join(pod.log for pod in pods)
     assert all(f"stacks of rank {rank}" in log for rank in range(4))
+
+
+def test_an_elastic_job_goes_on_without_a_lost_node_and_takes_a_new_one(attempts: Attempts) -> None:
+    script = toy("time.sleep(0.1); print('world', run.world_size)", steps=100_000, saves=False)
+    first, second = attempts.start(script, nnodes="1:2", process_restarts=0, output=None)
+    wait_until(lambda: "world 4" in first.log and "world 4" in second.log, "both train")
+    kill(second)
+    wait_until(lambda: "world 2" in first.log, "the other goes on alone")
+    third = attempts.add(1)
+    wait_until(lambda: "world 4" in third.log, "a new one is taken in")
+    report = first.progress
+    assert report is not None
+    assert (report.world_size, report.in_place) == (4, None)
+    assert report.resumed_step is not None
+    assert report.resumed_step > 0

@@ -4,10 +4,12 @@ import dataclasses
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
+from modelyard.contract.runs import Objective
 from modelyard.storage.errors import StorageError
 from modelyard.storage.local import LocalFolder
 from modelyard_trainer.checkpoint import Checkpoints
@@ -48,6 +50,36 @@ def test_the_newest_are_kept(checkpoints: Checkpoints) -> None:
     for step in (1, 2, 3):
         checkpoints.commit(step, state(step))
     assert steps(checkpoints) == ["step-00000002", "step-00000003"]
+
+
+@pytest.mark.parametrize(("goal", "kept"), [("Maximize", [1, 3, 4]), ("Minimize", [2, 3, 4])])
+def test_the_best_is_kept_beside_the_newest(
+    checkpoints: Checkpoints, goal: Literal["Maximize", "Minimize"], kept: list[int]
+) -> None:
+    choosy = dataclasses.replace(checkpoints, keep_best=1, objective=Objective(metric="accuracy", goal=goal))
+    for step, accuracy in ((1, 0.9), (2, 0.1), (3, 0.5), (4, 0.6)):
+        choosy.commit(step, state(step), metric=accuracy, best=0.9)
+    assert steps(choosy) == [f"step-{step:08d}" for step in kept]
+
+
+def test_a_job_starts_from_the_checkpoint_of_another_until_it_has_its_own(checkpoints: Checkpoints) -> None:
+    other = checkpoints.commit(7, state(3), metric=0.5, best=0.75)
+    mine = dataclasses.replace(
+        checkpoints, job_uid="uid-2", elsewhere=(checkpoints.store / "uid-1" / "step-00000007", other.digest)
+    )
+    assert mine.start() == other
+    loaded, commit = mine.load(other, CPU)
+    assert (loaded["step"], loaded["epoch"], commit.best) == (7, 3, 0.75)
+    own = mine.commit(8, state(4))
+    assert mine.start() == own
+
+
+def test_a_checkpoint_of_another_job_must_be_the_one_that_was_named(checkpoints: Checkpoints) -> None:
+    checkpoints.commit(7, state(3))
+    place = checkpoints.store / "uid-1" / "step-00000007"
+    mine = dataclasses.replace(checkpoints, job_uid="uid-2", elsewhere=(place, f"sha256:{'0' * 64}"))
+    with pytest.raises(StorageError, match="expected the checkpoint sha256:0000"):
+        mine.start()
 
 
 @pytest.mark.parametrize("damage", ["state.pt", "commit.json"])
