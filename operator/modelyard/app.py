@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 import kopf
 from kubernetes.aio.config import ConfigException
 
-from modelyard.api.metadata import JsonObject
+from modelyard.api.metadata import JsonObject, plural_of
 from modelyard.api.settings import ProgressEndpoint
+from modelyard.api.workloads import OPTIONAL_CHILD_TYPES, ChildType, PodGroup
 from modelyard.clusters.kube.certificates import Certificate, CertificateError, kept_certificate
 from modelyard.clusters.kube.client import ApiError, KubeClient
 from modelyard.clusters.kube.cluster import KubeCluster
@@ -96,13 +97,15 @@ async def operate(settings: OperatorSettings) -> None:
 
 async def _work(client: KubeClient, settings: OperatorSettings, metrics: Metrics) -> None:
     """Watch and reconcile."""
-    resources = resource_types(KINDS)
+    served = [each for each in OPTIONAL_CHILD_TYPES if await _served(client, each)]
+    resources = resource_types(KINDS, served)
     recorder = Recorder(client, settings.identity)
     cluster = KubeCluster(client, resources, settings.namespaces, recorder)
     listed = asyncio.Event()
     progress = await _progress(client, cluster, settings)
-    images = replace(settings.images, progress=progress.endpoint if progress is not None else None)
-    controller = Controller(KINDS, cluster, images, metrics)
+    endpoint = progress.endpoint if progress is not None else None
+    known = replace(settings.images, progress=endpoint, pod_groups=PodGroup in served)
+    controller = Controller(KINDS, cluster, known, metrics)
     metrics.leader.set(1)
     metrics.show_events(recorder.results)
     metrics.show_objects(lambda: cluster.known(*(kind.name for kind in KINDS)))
@@ -156,6 +159,12 @@ class Progress:
                 yield
         except OSError as error:
             raise PortError(f"port {self.port} for progress cannot be had: {error.strerror}") from error
+
+
+async def _served(client: KubeClient, child: ChildType) -> bool:
+    """Whether this cluster has the type. Raises ApiError."""
+    fields = child.model_fields
+    return await client.serves(str(fields["api_version"].default), plural_of(str(fields["kind"].default)))
 
 
 async def _progress(client: KubeClient, cluster: KubeCluster, settings: OperatorSettings) -> Progress | None:

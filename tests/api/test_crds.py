@@ -1,16 +1,12 @@
 """The CRDs on a real API server: what they accept and fill in, and what they refuse with which words."""
 
-import re
-from http import HTTPStatus
-
 import httpx
 import pytest
 import yaml
 
-from manifests import DEFAULTS, DIGEST, LEAST, PLURALS, apply, custom, path, spec
+from crds import complaints
+from manifests import DEFAULTS, DIGEST, IMMUTABLE, LEAST, PLURALS, apply, custom, path, spec
 from operators import Object
-
-IMMUTABLE = "spec: cannot be changed; delete the job, or give the new one another name"
 
 # Kind, what is written besides the least, and what is stored besides the least and the defaults.
 ACCEPTED = {
@@ -191,17 +187,6 @@ REFUSED = {
 CHANGED = {"TrainingJob": "entrypoint: {module: other}", "CompressionJob": "source: {trainingJob: {name: other}}"}
 
 
-def complaints(answer: httpx.Response) -> list[str]:
-    """The field and the words of each cause, without those that the server adds to ours."""
-    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY, answer.text
-    causes = [(cause["field"], cause["message"]) for cause in answer.json()["details"]["causes"]]
-    texts = [re.sub(r"^Invalid value: |\".*\": .* in body ", "", message) for _, message in causes]
-    return [
-        f"{field}: {re.sub('should match .*', 'should match a pattern', text)}"
-        for (field, _), text in zip(causes, texts, strict=True)
-    ]
-
-
 def test_every_crd_is_established_and_structural(crds: list[Object]) -> None:
     conditions = {
         crd["spec"]["names"]["kind"]: {each["type"]: each["status"] for each in crd["status"]["conditions"]}
@@ -295,21 +280,3 @@ def test_the_first_status_replaces_the_shown_one_and_applying_again_changes_noth
     assert found["status"] == status
     again = apply(client, namespace, custom(kind)).raise_for_status().json()
     assert again["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"]
-
-
-def test_a_training_may_be_suspended_and_resized_but_not_changed(
-    crds: list[Object], client: httpx.Client, namespace: str
-) -> None:
-    elastic = "elastic: {minNodes: 1, maxNodes: 3}"
-    apply(client, namespace, custom("TrainingJob", elastic)).raise_for_status()
-    changes = "{nodes: 2, suspend: true, activeDeadlineSeconds: 9, cleanup: {pods: Always}}"
-    changed = apply(client, namespace, custom("TrainingJob", elastic, changes)).raise_for_status()
-    assert (changed.json()["spec"]["nodes"], changed.json()["spec"]["suspend"]) == (2, True)
-    larger = apply(client, namespace, custom("TrainingJob", "elastic: {minNodes: 1, maxNodes: 4}", changes))
-    assert complaints(larger) == [IMMUTABLE]
-
-
-def test_a_training_of_fixed_size_keeps_it(crds: list[Object], client: httpx.Client, namespace: str) -> None:
-    apply(client, namespace, custom("TrainingJob", "nodes: 1")).raise_for_status()
-    answer = apply(client, namespace, custom("TrainingJob", "nodes: 2"))
-    assert complaints(answer) == ["spec: nodes can be changed only with elastic"]

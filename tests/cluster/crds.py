@@ -1,5 +1,6 @@
 """The CRDs of ``crds/``, brought to an API server."""
 
+import re
 from http import HTTPStatus
 from pathlib import Path
 
@@ -31,3 +32,14 @@ def served(client: httpx.Client, path: Path) -> Object:
         return crd if is_served else None
 
     return until(shown, f"{name} served")
+
+
+def complaints(answer: httpx.Response) -> list[str]:
+    """The field and the words of each cause, without those that the server adds to ours."""
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY, answer.text
+    causes = [(cause["field"], cause["message"]) for cause in answer.json()["details"]["causes"]]
+    texts = [re.sub(r"^Invalid value: |\".*\": .* in body ", "", message) for _, message in causes]
+    return [
+        f"{field}: {re.sub('should match .*', 'should match a pattern', text)}"
+        for (field, _), text in zip(causes, texts, strict=True)
+    ]

@@ -6,6 +6,7 @@ import yaml
 from operators import Object
 
 PLURALS = {"TrainingJob": "trainingjobs", "CompressionJob": "compressionjobs", "ModelService": "modelservices"}
+IMMUTABLE = "spec: cannot be changed; delete the job, or give the new one another name"
 DIGEST = f"sha256:{64 * '0'}"
 
 # The least that each kind asks for, and what the server adds to it.

@@ -22,6 +22,7 @@ from modelyard.api.pods import (
     Probe,
     RequiredNodes,
     Resources,
+    SchedulingGroup,
     SecurityContext,
 )
 from modelyard.api.quantities import Quantity
@@ -208,6 +209,7 @@ def pod_template(
     grace_seconds: int = 30,
     affinity: Affinity | None = None,
     priority_class: str | None = None,
+    group: str | None = None,
 ) -> PodTemplate:
     """A pod with one container that runs ``command``, with ``work`` as scratch folder and a read-only root.
 
@@ -244,6 +246,7 @@ def pod_template(
             affinity=affinity,
             tolerations=tolerations_of(options, resources),
             priority_class_name=priority_class,
+            scheduling_group=SchedulingGroup(pod_group_name=group) if group is not None else None,
             termination_grace_period_seconds=grace_seconds,
             automount_service_account_token=False,
             enable_service_links=False,

@@ -148,6 +148,12 @@ class Affinity(Observed):
     node_affinity: NodeAffinity
 
 
+class SchedulingGroup(Observed):
+    """The group that a pod is placed with."""
+
+    pod_group_name: str
+
+
 class PodSpec(Observed):
     """A pod's spec."""
 
@@ -160,6 +166,7 @@ class PodSpec(Observed):
     affinity: Affinity | None = None
     tolerations: list[PodToleration] = []
     priority_class_name: str | None = None
+    scheduling_group: SchedulingGroup | None = None
     node_name: str | None = None
     termination_grace_period_seconds: int | None = None
     automount_service_account_token: bool | None = None

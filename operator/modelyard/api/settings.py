@@ -29,3 +29,5 @@ class Settings:
     """Whether ``file://`` names the same place for all pods: where they all run on one machine, and as its user."""
     progress: ProgressEndpoint | None = None
     """Where pods report their progress; None: the cluster reads it from their files."""
+    pod_groups: bool = False
+    """Whether the cluster serves PodGroups, by which its scheduler places all pods of an attempt or none."""

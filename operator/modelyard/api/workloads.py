@@ -242,8 +242,39 @@ class PersistentVolumeClaim(KubeObject):
     kind: str = "PersistentVolumeClaim"
 
 
-ChildType = type[Job] | type[Deployment] | type[Service] | type[ConfigMap] | type[HorizontalPodAutoscaler]
+class GangPolicy(Observed):
+    """All pods of a group are placed, or none."""
+
+    min_count: int
+    """So many pods make the group."""
+
+
+class GroupPolicy(Observed):
+    """How the pods of a group are placed."""
+
+    gang: GangPolicy
+
+
+class PodGroupSpec(Observed):
+    """A PodGroup's spec."""
+
+    scheduling_policy: GroupPolicy
+
+
+class PodGroup(KubeObject):
+    """scheduling.k8s.io/v1beta1 PodGroup (KEP-4671)."""
+
+    api_version: str = "scheduling.k8s.io/v1beta1"
+    kind: str = "PodGroup"
+    spec: PodGroupSpec
+
+
+ChildType = (
+    type[Job] | type[Deployment] | type[Service] | type[ConfigMap] | type[HorizontalPodAutoscaler] | type[PodGroup]
+)
 CHILD_TYPES: tuple[ChildType, ...] = (Job, Deployment, Service, ConfigMap, HorizontalPodAutoscaler)
 """The object types that a kind may be made of. Each cluster implements them."""
+OPTIONAL_CHILD_TYPES: tuple[ChildType, ...] = (PodGroup,)
+"""Further ones, where the cluster serves them, as Settings say."""
 REFERRED_TYPES = (ConfigMap, PersistentVolumeClaim)
 """The object types, besides our own kinds, that a spec may refer to. They are read at each use."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from modelyard.api.metadata import GROUP, KubeObject, plural_of
 from modelyard.api.pods import Pod
 from modelyard.api.resource import Resource
-from modelyard.api.workloads import CHILD_TYPES, REFERRED_TYPES
+from modelyard.api.workloads import CHILD_TYPES, OPTIONAL_CHILD_TYPES, REFERRED_TYPES
 from modelyard.engine.kind import Kind
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
@@ -37,7 +37,7 @@ def rules(kinds: Sequence[Kind[Resource]]) -> list[PolicyRule]:
     for kind in kinds:
         verbs[GROUP, kind.plural].update(WATCHED)
         verbs[GROUP, f"{kind.plural}/status"].add("patch")
-    for child in CHILD_TYPES:
+    for child in (*CHILD_TYPES, *OPTIONAL_CHILD_TYPES):
         verbs[_where(child)].update((*WATCHED, *APPLIED, "delete"))
     verbs[_where(Pod)].update(WATCHED)
     for referred in REFERRED_TYPES:

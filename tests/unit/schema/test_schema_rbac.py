@@ -5,7 +5,7 @@ import yaml
 
 from modelyard import app
 from modelyard.api.resource import Resource
-from modelyard.api.workloads import CHILD_TYPES, REFERRED_TYPES
+from modelyard.api.workloads import CHILD_TYPES, OPTIONAL_CHILD_TYPES, REFERRED_TYPES
 from modelyard.clusters.kube import certificates
 from modelyard.clusters.kube.resources import resource_types
 from modelyard.engine.kind import Kind
@@ -61,7 +61,7 @@ def test_pods_are_only_looked_at() -> None:
 
 
 def test_nothing_is_granted_beyond_what_the_cluster_asks_for() -> None:
-    asked = {(each.group, each.plural) for each in resource_types(KINDS).values()}
+    asked = {(each.group, each.plural) for each in resource_types(KINDS, OPTIONAL_CHILD_TYPES).values()}
     status = {("modelyard.dev", f"{kind.plural}/status") for kind in KINDS}
     assert set(granted()) == asked | status | {("events.k8s.io", "events")}
 

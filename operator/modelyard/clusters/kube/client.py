@@ -117,6 +117,19 @@ class KubeClient:
             raise ApiError(response.status, reason, message)
         return answer
 
+    async def serves(self, api_version: str, plural: str) -> bool:
+        """Whether the API server has that resource. Raises ApiError."""
+        try:
+            answer = await self.request("GET", f"/apis/{api_version}")
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        resources = answer.get("resources")
+        return isinstance(resources, list) and any(
+            isinstance(each, dict) and each.get("name") == plural for each in resources
+        )
+
     def _unanswered(self, error: NoAnswerError) -> None:
         if self._away_since is None:
             self._away_since = monotonic()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from modelyard.api.children import Children
 from modelyard.api.metadata import API_VERSION, JsonObject, KubeObject, ObjectKey, OwnerReference
 from modelyard.api.pods import Pod
-from modelyard.api.workloads import CHILD_TYPES, Job
+from modelyard.api.workloads import CHILD_TYPES, OPTIONAL_CHILD_TYPES, Job
 from modelyard.clusters.kube.cache import Cache
 from modelyard.clusters.kube.client import APPLY, MERGE, NOT_FOUND, ApiError, KubeClient, NoAnswerError
 from modelyard.clusters.kube.drift import APPLIED_ANNOTATION, holds, stamped
@@ -150,7 +150,7 @@ class KubeCluster:
         labels = (owner.kind, namespace, owner.name)
         owned = tuple(
             child
-            for kind in CHILD_TYPES
+            for kind in (*CHILD_TYPES, *OPTIONAL_CHILD_TYPES)
             for child in self._cache.owned(labels, kind)
             if any(reference.uid == owner.uid for reference in child.metadata.owner_references)
         )

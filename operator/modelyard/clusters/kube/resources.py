@@ -7,7 +7,7 @@ from modelyard.api.labels import KIND_LABEL
 from modelyard.api.metadata import API_VERSION, KubeObject, ObjectKey, plural_of
 from modelyard.api.pods import Pod
 from modelyard.api.resource import Resource
-from modelyard.api.workloads import CHILD_TYPES, REFERRED_TYPES
+from modelyard.api.workloads import CHILD_TYPES, REFERRED_TYPES, ChildType
 from modelyard.engine.kind import Kind
 
 
@@ -45,10 +45,10 @@ class ResourceType:
         return f"{self.prefix}/namespaces/{namespace}/{self.plural}" if namespace else f"{self.prefix}/{self.plural}"
 
 
-def resource_types(kinds: Iterable[Kind[Resource]]) -> Mapping[str, ResourceType]:
-    """All kinds that the operator reads or writes, by name."""
+def resource_types(kinds: Iterable[Kind[Resource]], optional: Iterable[ChildType] = ()) -> Mapping[str, ResourceType]:
+    """All kinds that the operator reads or writes, by name; ``optional`` are those of the optional ones served here."""
     own = {kind.name: ResourceType(API_VERSION, kind.plural, selector="") for kind in kinds}
-    children = {_name(model): _builtin(model, selector=KIND_LABEL) for model in (*CHILD_TYPES, Pod)}
+    children = {_name(model): _builtin(model, selector=KIND_LABEL) for model in (*CHILD_TYPES, *optional, Pod)}
     referred = {_name(model): _builtin(model, selector=None) for model in REFERRED_TYPES}
     return {**own, **referred, **children}
 

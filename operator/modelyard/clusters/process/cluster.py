@@ -9,9 +9,10 @@ from typing import Literal
 from pydantic import JsonValue
 
 from modelyard.api.children import Children
+from modelyard.api.labels import KIND_LABEL, NAME_LABEL
 from modelyard.api.metadata import JsonObject, KubeObject, ObjectKey, OwnerReference
 from modelyard.api.pods import Pod
-from modelyard.api.workloads import CHILD_TYPES, Deployment, Job
+from modelyard.api.workloads import CHILD_TYPES, Job
 from modelyard.clusters.process.controllers import Controllers
 from modelyard.clusters.process.machine import this_machine
 from modelyard.clusters.process.node import Node
@@ -116,8 +117,13 @@ class ProcessCluster:
             if thing.kind in types and thing.metadata.namespace == namespace and _owned_by(thing, owner.uid)
             if (child := self.store.typed(thing.key, types[thing.kind])) is not None
         )
-        uids = {child.metadata.uid for child in owned if isinstance(child, Job | Deployment)}
-        pods = tuple(pod for pod in self.store.every(Pod) if any(_owned_by(pod, uid) for uid in uids))
+        labels = {KIND_LABEL: owner.kind, NAME_LABEL: owner.name}.items()
+        pods = tuple(
+            pod
+            for pod in self.store.every(Pod)
+            # By labels, since pods outlive the Job that was deleted to end them.
+            if pod.metadata.namespace == namespace and labels <= pod.metadata.labels.items()
+        )
         reports = {pod.metadata.name: self.node.progress[pod.key] for pod in pods if pod.key in self.node.progress}
         return Children(objects=owned, pods=pods, progress=reports)
 

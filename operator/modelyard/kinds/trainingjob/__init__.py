@@ -1,6 +1,6 @@
 """TrainingJob: distributed PyTorch that survives faults and publishes its model by digest."""
 
-from modelyard.api.workloads import ConfigMap, Job, Service
+from modelyard.api.workloads import ConfigMap, Job, PodGroup, Service
 from modelyard.engine.kind import Kind, PrinterColumn
 from modelyard.kinds.trainingjob.desired import desired, references
 from modelyard.kinds.trainingjob.model import TrainingJob
@@ -16,7 +16,7 @@ KIND = Kind(
     desired=desired,
     observe=observe,
     revisit=revisit,
-    child_types=(ConfigMap, Service, Job),
+    child_types=(ConfigMap, Service, Job, PodGroup),
     columns=(
         PrinterColumn("State", ".status.state"),
         PrinterColumn("Progress", ".status.progress.percent", "integer"),

@@ -22,7 +22,7 @@ from modelyard.kinds.trainingjob.attempts import (
     stopping,
 )
 from modelyard.kinds.trainingjob.model import TrainingJob
-from modelyard.kinds.trainingjob.pods import COMPONENT, attempt_job, metadata
+from modelyard.kinds.trainingjob.pods import COMPONENT, attempt_job, gang, metadata
 from modelyard.kinds.trainingjob.run_files import run_config
 from modelyard.kinds.trainingjob.status import Resolved
 
@@ -65,7 +65,9 @@ def desired(job: TrainingJob, sources: Sources, children: Children, settings: Se
     resolved = job.status.resolved or resolve(job, code, job.spec.image or settings.trainer_image)
     current: list[KubeObject] = []
     if not stopping(job) or ended(job_of(job, children, attempt)):
+        group = gang(job, attempt, settings)
         current = [
+            *([group] if group is not None else []),
             run_config(job, attempt, resolved, settings),
             attempt_job(job, attempt, resolved.image, settings),
         ]

@@ -14,11 +14,15 @@ from modelyard.api.pods import EnvVar, EnvVarSource, FieldReference, PodTemplate
 from modelyard.api.quantities import whole_cores
 from modelyard.api.settings import PROGRESS_AUDIENCE, PROGRESS_PATH, Settings
 from modelyard.api.workloads import (
+    GangPolicy,
+    GroupPolicy,
     Job,
     JobSpec,
     OnExitCodes,
     PodFailurePolicy,
     PodFailureRule,
+    PodGroup,
+    PodGroupSpec,
     SuccessPolicy,
     SuccessRule,
 )
@@ -82,6 +86,17 @@ def attempt_job(job: TrainingJob, attempt: int, image: str, settings: Settings) 
     return Job(metadata=about, spec=made)
 
 
+def gang(job: TrainingJob, attempt: int, settings: Settings) -> PodGroup | None:
+    """The group by which the scheduler places all pods of the attempt, or the least of an elastic one, or none."""
+    spec = job.spec
+    least = spec.nodes if spec.elastic is None else spec.elastic.min_nodes
+    if not settings.pod_groups or spec.scheduling.gang == "Never" or least == 1:
+        return None
+    policy = GroupPolicy(gang=GangPolicy(min_count=least))
+    about = metadata(job, attempt_name(job, attempt), attempt)
+    return PodGroup(metadata=about, spec=PodGroupSpec(scheduling_policy=policy))
+
+
 def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> PodTemplate:
     spec = job.spec
     mounts = [config_map_mount(run_name(job, attempt), layout.CONFIG)]
@@ -110,6 +125,7 @@ def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> Pod
         grace_seconds=grace_seconds(job) + MARGIN_SECONDS,
         affinity=away_from(job.status.excluded_nodes),
         priority_class=spec.scheduling.priority_class_name,
+        group=attempt_name(job, attempt) if gang(job, attempt, settings) is not None else None,
     )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from node_stage import NodeStage
 
 from installed import SYSTEM, Kubectl, Place, place
+from node_stage import NodeStage
 from scenarios import ANYWHERE, last, survived
 
 MEMORY = {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}
