@@ -19,7 +19,7 @@ T = TypeVar("T")
 class LaptopStage(Stage):
     """Runs in a thread of its own until ``close``."""
 
-    deadline = 120.0
+    deadline = 300.0
 
     def __init__(self, folder: Path) -> None:
         self._state = folder / "state"

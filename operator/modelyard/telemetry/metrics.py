@@ -2,6 +2,7 @@
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import get_args
 
@@ -116,9 +117,67 @@ class Metrics:
             return found
 
         self._pull(family)
+        for name, text, more, read in _OF_OBJECTS:
+            self._pull(partial(_of_objects, f"modelyard_{name}", text, more, read, known))
 
     def _pull(self, family: Callable[[], CounterMetricFamily | GaugeMetricFamily]) -> None:
         self.registry.register(_Pulled(family))
+
+
+Reading = tuple[tuple[str, ...], float]
+"""The values of the labels that a metric has besides the object's, and its value."""
+
+
+def _number(status: JsonObject, *path: str) -> float | None:
+    found: object = status
+    for part in path:
+        found = found.get(part) if isinstance(found, dict) else None
+    return float(found) if isinstance(found, str | int | float) else None
+
+
+def _progress(status: JsonObject) -> list[Reading]:
+    percent = _number(status, "progress", "percent")
+    return [] if percent is None else [((), percent / 100)]
+
+
+def _best(status: JsonObject) -> list[Reading]:
+    best = _number(status, "progress", "best")
+    return [] if best is None else [((), best)]
+
+
+def _restarts(status: JsonObject) -> list[Reading]:
+    counts = ((("true",), "counted"), (("false",), "uncounted"))
+    return [(label, count) for label, name in counts if (count := _number(status, "restarts", name)) is not None]
+
+
+def _recovery(status: JsonObject) -> list[Reading]:
+    seconds = _number(status, "restarts", "last", "recoverySeconds")
+    return [] if seconds is None else [((), seconds)]
+
+
+_OF_OBJECTS: Sequence[tuple[str, str, tuple[str, ...], Callable[[JsonObject], list[Reading]]]] = (
+    ("progress_ratio", "How far an object is, from 0 to 1.", (), _progress),
+    ("best_metric", "The best value of an object's objective.", (), _best),
+    ("restarts", "Restarts of an object, by whether they count against its limit.", ("counted",), _restarts),
+    ("recovery_seconds", "How long it took until the newest restart was made good.", (), _recovery),
+)
+
+
+def _of_objects(
+    name: str,
+    text: str,
+    more: tuple[str, ...],
+    read: Callable[[JsonObject], list[Reading]],
+    known: Callable[[], Iterable[JsonObject]],
+) -> GaugeMetricFamily:
+    found = GaugeMetricFamily(name, text, labels=("kind", "namespace", "name", *more))
+    for body in known():
+        metadata, status = body.get("metadata"), body.get("status")
+        if isinstance(metadata, dict) and isinstance(status, dict):
+            about = (str(body.get("kind")), str(metadata.get("namespace")), str(metadata.get("name")))
+            for labels, value in read(status):
+                found.add_metric((*about, *labels), value)
+    return found
 
 
 def states(kinds: Iterable[Kind[Resource]], bodies: Iterable[JsonObject]) -> Mapping[tuple[str, str], int]:

@@ -241,3 +241,23 @@ def test_a_preemption_is_read_from_the_pods_conditions(story: Story[TrainingJob]
     restarts = story.resource.status.restarts
     assert restarts.last is not None
     assert (restarts.counted, restarts.uncounted, restarts.last.reason, story.revisit()) == (0, 1, "Preempted", 0.0)
+
+
+def test_ranks_that_start_are_not_called_running_until_they_report_or_have_been_silent_for_a_minute(
+    story: Story[TrainingJob],
+) -> None:
+    story.run(story.child(Job, JOB), READY, READY)
+    story.progress[f"{JOB}-0"] = ProgressReport(stage="Starting", time="2026-05-01T12:00:01Z")
+    story.visit(1)
+    assert (said(story), story.revisit()) == (("Starting", "attempt 1, 4 ranks start"), 60)
+    story.visit(60)
+    assert (said(story), story.revisit()) == (("Running", "attempt 1, 4 ranks"), None)
+    story.progress[f"{JOB}-0"] = ProgressReport.model_validate(
+        {
+            "stage": "Restarting",
+            "time": "2026-05-01T12:01:30Z",
+            "inPlace": {"count": 1, "reason": "ProcessError", "message": "rank 1 was killed by SIGKILL", "rank": 1},
+        }
+    )
+    story.visit(1)
+    assert said(story) == ("Restarting", "attempt 1, 4 ranks start again in place: rank 1 was killed by SIGKILL")

@@ -69,3 +69,23 @@ def test_what_others_count_is_shown_as_it_is_now() -> None:
     assert value(metrics, "client_requests_total", method="GET", code="200") == 2
     assert value(metrics, "events_total", result="written") == 3
     assert value(metrics, "objects", kind="TrainingJob", state="Complete") == 1
+
+
+def test_an_objects_progress_and_restarts_are_metrics() -> None:
+    status = {
+        "progress": {"percent": 45, "best": "0.91"},
+        "restarts": {"counted": 2, "uncounted": 1, "last": {"recoverySeconds": 7}},
+    }
+    metrics = Metrics(KINDS)
+    metrics.show_objects(
+        lambda: [{"kind": "TrainingJob", "metadata": {"namespace": "a", "name": "b"}, "status": status}]  # type: ignore[dict-item]  # JSON
+    )
+    labels = {"kind": "TrainingJob", "namespace": "a", "name": "b"}
+    read = metrics.registry.get_sample_value
+    assert [
+        read("modelyard_progress_ratio", labels),
+        read("modelyard_best_metric", labels),
+        read("modelyard_restarts", {**labels, "counted": "true"}),
+        read("modelyard_restarts", {**labels, "counted": "false"}),
+        read("modelyard_recovery_seconds", labels),
+    ] == [0.45, 0.91, 2, 1, 7]

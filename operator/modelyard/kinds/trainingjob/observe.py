@@ -23,6 +23,7 @@ from modelyard.kinds.trainingjob.seen import begun, seen, started
 from modelyard.kinds.trainingjob.status import Halt, LastRestart, TrainingJobStatus
 
 SCHEDULED = "Scheduled"
+SILENT_SECONDS = 60
 
 
 def observe(job: TrainingJob, sources: Sources, children: Children, now: datetime) -> TrainingJobStatus:
@@ -63,7 +64,7 @@ def revisit(job: TrainingJob, now: datetime) -> float | None:
     elif stopping(job):
         due = [_restart_due(job)]
     else:
-        due = [_restart_due(job), deadline(job), start_deadline(job)]
+        due = [_restart_due(job), deadline(job), start_deadline(job), _starting_until(job, now)]
     seconds = [max(0.0, (each - now).total_seconds()) for each in due if each is not None]
     return min(seconds, default=None)
 
@@ -92,7 +93,6 @@ def _working(job: TrainingJob, attempt: Job | None, pods: Sequence[Pod], now: da
     count = sum(started(pod) for pod in pods)
     running = count >= least
     obstacle = stuck(pods)
-    ranks = job.status.nodes.world_size if job.status.nodes is not None else 0
     if attempt is not None and attempt.condition("Suspended"):
         running, state, text = False, "Queued", _queued(job)
     elif scheduled.status == "False":
@@ -100,7 +100,7 @@ def _working(job: TrainingJob, attempt: Job | None, pods: Sequence[Pod], now: da
     elif stopped(pods):
         running, state, text = False, "Stopped", "the pods had to leave their node; goes on when it is back"
     elif running:
-        state, text = "Running", f"attempt {job.status.attempt}, {ranks} ranks"
+        state, text = stage(job, now)
     else:
         text = f"attempt {max(1, job.status.attempt)}, {count} of {job.spec.nodes} pods run{waits_for(pods)}"
         state = "Starting"
@@ -110,6 +110,33 @@ def _working(job: TrainingJob, attempt: Job | None, pods: Sequence[Pod], now: da
          true(RUNNING, "AllPodsRun", text) if running else false(RUNNING, obstacle.reason if obstacle else state, text),
          true(conditions.RECONCILING, state, text)],
     )  # fmt: skip
+
+
+def stage(job: TrainingJob, now: datetime) -> tuple[str, str]:
+    """What ranks do whose pods all run: they train, or are not yet that far. A script that never reports just runs."""
+    status = job.status
+    ranks = f"{status.nodes.world_size if status.nodes is not None else 0} ranks"
+    doing = status.progress.stage if status.progress is not None else ""
+    in_place = status.restarts.last_in_place
+    if doing == "Restarting" and in_place is not None:
+        return "Restarting", f"attempt {status.attempt}, {ranks} start again in place: {in_place.message}"
+    due = _silent_until(job)
+    if doing == "Starting" and due is not None and now < due:
+        return "Starting", f"attempt {status.attempt}, {ranks} start"
+    return "Running", f"attempt {status.attempt}, {ranks}"
+
+
+def _silent_until(job: TrainingJob) -> datetime | None:
+    """Until when ranks that have not reported yet are said to start: a minute, by then they may be of a silent kind."""
+    since = job.status.running_since
+    if since is None or (job.status.progress is not None and job.status.progress.stage != "Starting"):
+        return None
+    return conditions.parse_timestamp(since) + timedelta(seconds=SILENT_SECONDS)
+
+
+def _starting_until(job: TrainingJob, now: datetime) -> datetime | None:
+    due = _silent_until(job) if job.status.progress is not None else None
+    return due if due is not None and due > now else None
 
 
 def _queued(job: TrainingJob) -> str:
