@@ -13,6 +13,7 @@ from pathlib import Path
 import obstore
 import pytest
 from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 from modelyard.contract import layout
 from modelyard.contract.artifact import MANIFEST_FILE, ArtifactReference, Lineage, Manifest, TensorSpec
@@ -270,7 +271,7 @@ def test_a_download_that_broke_off_goes_on_where_it_did(
     monkeypatch.setattr(bucket, "_PARALLEL", 1)
     real, asked = obstore.get_range, []
 
-    def breaks_at_24(store: object, name: str, *, start: int, end: int) -> object:
+    def breaks_at_24(store: S3Store, name: str, *, start: int, end: int) -> object:
         asked.append(start)
         if asked.count(24) == 1 and start == 24:
             raise BaseError("connection closed")

@@ -13,13 +13,18 @@ from torch.distributed import DistError
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
-from torch.distributed.elastic.rendezvous import RendezvousError, RendezvousParameters, dynamic_rendezvous
+from torch.distributed.elastic.rendezvous import (
+    RendezvousError,
+    RendezvousParameters,
+    RendezvousTimeoutError,
+    dynamic_rendezvous,
+)
 from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRendezvousHandler, RendezvousTimeout
 
 from modelyard_trainer import lifetime, outcome, verdict, workspace
 from modelyard_trainer.conductor import Conductor
-from modelyard_trainer.errors import PEER_LOST
+from modelyard_trainer.errors import PEER_LOST, PeerLostError
 from modelyard_trainer.gang import Gang
 from modelyard_trainer.outcome import RankFailure
 from modelyard_trainer.rendezvous import Rendezvous
@@ -133,7 +138,12 @@ class Agent(LocalElasticAgent):
 
     def _rendezvous(self, worker_group: WorkerGroup) -> None:
         lifetime.raise_on_death_signals()
-        super()._rendezvous(worker_group)
+        try:
+            super()._rendezvous(worker_group)
+        except RendezvousTimeoutError as error:
+            if not self._patience.met:
+                raise
+            raise PeerLostError(f"a pod that was there did not come back within {_REJOIN.seconds} s") from error
         lifetime.note_death_signals()
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
@@ -153,6 +163,10 @@ class Agent(LocalElasticAgent):
         result: RunResult = super()._monitor_workers(worker_group)
         if worker_group.group_rank == 0:
             self._gang.checkpointed(verdict.newest_checkpoint(self._work))
+        deadline = self._conductor.stop_deadline
+        if deadline is not None:
+            # Pods that were killed do not come to the end, where torch would wait for them.
+            self._exit_barrier_timeout = max(1.0, deadline - time.monotonic())
         if result.state == WorkerState.FAILED:
             self._decide(worker_group, result)
         elif result.state == WorkerState.HEALTHY:

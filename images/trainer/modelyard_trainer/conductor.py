@@ -20,6 +20,7 @@ _NOTICE_SECONDS = 1.0
 """The word needs so long at most to reach every rank, so the step to stop at lies at least so far ahead."""
 _SPARE_SECONDS = 3.0
 """Kept from the grace period for writing how the pod ended."""
+_LEAVE_SECONDS = 2.0
 _STACK_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0
 
@@ -46,13 +47,13 @@ class Conductor:
     _pulses: dict[int, Pulse] = field(default_factory=dict)
     _ranks: list[int] = field(default_factory=list)
     _stop_at: int | None = None
-    _signalled: bool = False
+    _saved: bool = False
 
     def before_start(self, ranks: list[int]) -> None:
         """Make the pages of the ranks that are about to start, by local rank. Raises OSError."""
         self._ranks = ranks
         self._pulses = {local: Pulse(self.work.pulse(local), new=True) for local in range(len(ranks))}
-        self._stop_at, self._signalled = None, False
+        self._stop_at = None
 
     def before_restart(self) -> None:
         """Let a checkpoint that is on its way arrive, if it does so soon."""
@@ -68,6 +69,10 @@ class Conductor:
     def look(self, pids: Mapping[int, int], *, decides: bool) -> Stalled | None:
         """Once in a while; ``decides`` says that rank 0 runs here. Raises TerminatedError when the grace is over."""
         self._look_for_stop(pids, decides=decides)
+        if self.stop_deadline is not None and not self._saved and decides and self.work.stopped.exists():
+            # Ranks that report nothing may not know that rank 0 has saved and gone.
+            self._saved = True
+            self.stop_deadline = min(self.stop_deadline, time.monotonic() + _LEAVE_SECONDS)
         if self.stop_deadline is not None and time.monotonic() > self.stop_deadline:
             raise lifetime.TerminatedError(signal.SIGTERM)
         return self._look_for_stall(pids)
@@ -80,20 +85,21 @@ class Conductor:
         if self.stop_deadline is None:
             say("modelyard: asked to end; the ranks save a checkpoint first")
             self.stop_deadline = time.monotonic() + max(self.grace_seconds / 2, self.grace_seconds - _SPARE_SECONDS)
-        if not self._signalled:
-            self._signalled = True
-            for local, pulse in self._pulses.items():
-                if pulse.beats == 0:  # it does not know of us, but may know of signals
-                    with suppress(ProcessLookupError):
-                        os.kill(pids[local], signal.SIGTERM)
         if self._stop_at is None:
             self._stop_at = self._decide() if decides else self.gang.stop_at()
             for pulse in self._pulses.values():
                 pulse.stop_at(self._stop_at or 0)
+            if self._stop_at == 0:  # the script does not know of us, but may know of signals
+                for pid in pids.values():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
 
     def _decide(self) -> int:
-        """The number of the report at which all stop: so far ahead that every rank knows of it in time."""
+        """The number of the report at which all stop, so far ahead that every rank knows in time; 0 without reports."""
         beats = max(pulse.beats for pulse in self._pulses.values())
+        if beats == 0:
+            self.gang.tell_stop_at(0)
+            return 0
         pace = max(pulse.pace for pulse in self._pulses.values())
         stop_at = beats + max(2, math.ceil(pace * _NOTICE_SECONDS))
         self.gang.tell_stop_at(stop_at)

@@ -1,7 +1,7 @@
 """What the launchers of an attempt agree on: how many restarts in place are left, and when all stop."""
 
 import pytest
-from torch.distributed import HashStore
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from modelyard_trainer.gang import Gang
 from modelyard_trainer.outcome import RankFailure

@@ -11,7 +11,10 @@ ARTIFACT = PublishedArtifact(uri="s3://b/m", digest=f"sha256:{'0' * 64}", size_b
 
 def test_storage_that_comes_back_costs_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publication, "_PAUSES", (0.0, 0.0))
-    answers = [StorageError("StorageUnreachable", "s3://b: no answer"), ARTIFACT]
+    answers: list[StorageError | PublishedArtifact] = [
+        StorageError("StorageUnreachable", "s3://b: no answer"),
+        ARTIFACT,
+    ]
 
     def upload() -> PublishedArtifact:
         answer = answers.pop(0)

@@ -3,9 +3,10 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from modelyard_trainer import ElasticSampler
 
@@ -24,10 +25,12 @@ def trained(size: int, resizes: list[Resize]) -> tuple[list[int], int]:
                 sampler.load_state_dict(state)
         done = 0
         while done < steps:
-            loaders = [iter(DataLoader(list(range(size)), batch_size, sampler=sampler)) for sampler in ranks]
+            loaders = [
+                iter(DataLoader(TensorDataset(torch.arange(size)), batch_size, sampler=sampler)) for sampler in ranks
+            ]
             for _ in range(min(steps - done, len(ranks[0]) // batch_size)):
                 for loader in loaders:
-                    samples += next(loader).tolist()
+                    samples += next(loader)[0].tolist()
                 for sampler in ranks:
                     sampler.advance()
                 done += 1
@@ -36,6 +39,7 @@ def trained(size: int, resizes: list[Resize]) -> tuple[list[int], int]:
     return samples, epochs
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 40),
     st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 12)), min_size=1, max_size=5),
