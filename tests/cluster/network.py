@@ -26,8 +26,8 @@ def up(folder: Path) -> None:
 
     Raises ``LackingError`` where another node runs on this machine.
     """
-    if owner := _owner():
-        raise LackingError(f"the node of {owner} runs here, and a machine has room for one; take it down first.")
+    if other := owner():
+        raise LackingError(f"the node of {other} runs here, and a machine has room for one; take it down first.")
     if any(_ours(_saved(family)) for family in FAMILIES):
         raise LackingError("kube-proxy has rules in iptables here: a Kubernetes of this machine's own seems to run.")
     try:
@@ -42,7 +42,7 @@ def up(folder: Path) -> None:
 
 def down(folder: Path) -> None:
     """Remove the bridge and all rules, if they are the folder's or of a folder that is gone."""
-    if not _link().exists() or _owner() not in {None, folder}:
+    if not _link().exists() or owner() not in {None, folder}:
         return
     for family in FAMILIES:
         if undo := removal(_saved(family)):
@@ -104,7 +104,7 @@ def _link() -> Path:
     return Path("/sys/class/net") / BRIDGE
 
 
-def _owner() -> Path | None:
+def owner() -> Path | None:
     """The folder whose bridge it is; none where there is no bridge or no such folder any more."""
     if not _link().exists():
         return None

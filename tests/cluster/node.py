@@ -79,6 +79,7 @@ class NodeCluster:
         if self.running():
             return
         self.down()
+        _clear_after_the_dead()
         try:
             self.control_plane.up(scheduler=True, api_server_flags=agents.api_server_flags())
             network.up(self.folder)
@@ -91,13 +92,13 @@ class NodeCluster:
             addons.create_objects(self.control_plane)
             self._wait()
         except BaseException:
-            self._stop()
+            self.clear()
             raise
 
     def down(self) -> None:
         """Leave no process, container, mount, network or folder, whatever of them was left."""
         self.control_plane.check_owner()
-        self._stop()
+        self.clear()
         self.control_plane.down()
 
     def push(self, program: Path) -> str:
@@ -106,7 +107,8 @@ class NodeCluster:
         subprocess.run([self.control_plane.kubebox, "image", program, name], check=True)
         return name
 
-    def _stop(self) -> None:
+    def clear(self) -> None:
+        """Leave no process, container, mount or network; the folder stays."""
         self.processes.kill_all()
         self._containers.down()
         network.down(self.folder)
@@ -154,6 +156,15 @@ class NodeCluster:
     @property
     def _registry(self) -> Path:
         return self.folder / "registry"
+
+
+def _clear_after_the_dead() -> None:
+    """Take down what is left of another folder's node whose processes all ended without it, as when a machine stops."""
+    other = network.owner()
+    if other is not None:
+        node = NodeCluster(other)
+        if not any(map(node.processes.running, node.processes.pids())):
+            node.clear()
 
 
 def _port_or_another(preferred: int) -> int:

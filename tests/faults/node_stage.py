@@ -1,6 +1,5 @@
 """A training on a real node, whose pods' processes and volumes are this machine's."""
 
-import json
 from pathlib import Path
 
 from installed import Place
@@ -14,6 +13,7 @@ class NodeStage(Stage):
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self._volume: Path | None = None
 
     def apply(self, *objects: Object) -> None:
         self.place.apply(*objects)
@@ -43,11 +43,14 @@ class NodeStage(Stage):
         return self.place.kubectl("logs", self.name(attempt, index), "--ignore-errors", "--tail", "200")
 
     def volume(self) -> Path:
-        volume = self.place.kubectl("get", "pvc", "models", "-o", "jsonpath={.spec.volumeName}")
-        if not volume:
-            return Path("/nonexistent")
-        spec = json.loads(self.place.kubectl("get", "pv", volume, "-o", "json"))["spec"]
-        return Path(spec["hostPath"]["path"])
+        if self._volume is None:
+            claim = self.place.cluster.get("persistentvolumeclaims", "models")
+            name = (claim or {}).get("spec", {}).get("volumeName")
+            if not name:
+                return Path("/nonexistent")
+            answer = self.place.cluster.client.get(f"/api/v1/persistentvolumes/{name}").raise_for_status()
+            self._volume = Path(answer.json()["spec"]["hostPath"]["path"])
+        return self._volume
 
 
 def _index(pod: Object) -> int:
