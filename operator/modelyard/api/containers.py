@@ -172,6 +172,14 @@ def storage_mounts(
     return [*claim_mounts(*uris, read_only=read_only), *secret_mounts(*keys)]
 
 
+def scratch_mount(folder: str) -> tuple[Volume, VolumeMount]:
+    """A folder that lives as long as the pod."""
+    return (
+        Volume(name=folder, empty_dir=EmptyDirSource()),
+        VolumeMount(name=folder, mount_path=layout.mount_path(folder)),
+    )
+
+
 def token_mount(audience: str, folder: str) -> tuple[Volume, VolumeMount]:
     """A token of the pod's service account that only ``audience`` takes, as the file ``token`` in a folder."""
     projection = Projection(service_account_token=TokenProjection(audience=audience, path="token"))
@@ -215,11 +223,10 @@ def pod_template(
 
     ``restart`` is True for servers and False for jobs.
     """
-    work = Volume(name=layout.WORK, empty_dir=EmptyDirSource())
     temporary = Volume(name="tmp", empty_dir=EmptyDirSource())
     all_mounts = [
         *mounts,
-        (work, VolumeMount(name=layout.WORK, mount_path=layout.mount_path(layout.WORK))),
+        scratch_mount(layout.WORK),
         (temporary, VolumeMount(name="tmp", mount_path="/tmp")),  # noqa: S108  a folder of the pod's own
     ]
     container = Container(

@@ -9,7 +9,7 @@ from modelyard.kinds.endings import disruption_of, termination_of
 FINAL_REASONS = frozenset(
     {
         "ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull", "RendezvousInvalid",
-        "DigestMismatch", "InputInvalid", "CodeInvalid",
+        "DigestMismatch", "InputMissing",
     }
 )  # fmt: skip
 """Failures that another attempt would only repeat."""

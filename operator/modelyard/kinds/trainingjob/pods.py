@@ -5,6 +5,7 @@ from modelyard.api.containers import (
     config_map_mount,
     container_resources,
     pod_template,
+    scratch_mount,
     storage_mounts,
     token_mount,
 )
@@ -106,6 +107,8 @@ def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> Pod
     git = spec.code.git.secret_ref if spec.code is not None and spec.code.git is not None else None
     keys = [git.name] if git is not None else []
     mounts.extend(storage_mounts(spec.checkpoint, source, spec.output, *spec.inputs, secrets=keys))
+    if spec.inputs:
+        mounts.append(scratch_mount(layout.INPUTS))
     if settings.progress is not None:
         mounts.append(token_mount(PROGRESS_AUDIENCE, layout.TOKEN))
     return pod_template(

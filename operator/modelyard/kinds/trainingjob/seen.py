@@ -43,8 +43,9 @@ def seen(job: TrainingJob, attempt: Job | None, children: Children, now: datetim
     """``job.status`` with all that the Job, the pods and the reports of its current attempt say."""
     status = job.status
     pods = children.of_attempt(status.attempt)
-    reports = children.progress
-    report = next((reports[pod.metadata.name] for pod in pods if pod.metadata.name in reports), None)
+    reports = [children.progress[pod.metadata.name] for pod in pods if pod.metadata.name in children.progress]
+    # Rank 0 may be in any pod; the other launchers have only their own stages to report.
+    report = max(reports, key=lambda each: (each.resumed_step is not None, each.step), default=None)
     said = [found for pod in pods if (found := termination_of(pod)) is not None]
     status = _resolved(job, status, attempt, children)
     status = _times(status, attempt, job.spec.nodes, pods, report, now)
