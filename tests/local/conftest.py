@@ -1,6 +1,7 @@
 """State folders that clean up after themselves."""
 
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def _laptop(folder: Path) -> Iterator[Laptop]:
 @pytest.fixture
 def attempts(tmp_path: Path) -> Iterator[Attempts]:
     """A folder for attempts, whose pods are killed at the end."""
-    attempts = Attempts(tmp_path)
-    yield attempts
-    attempts.end()
+    # The sockets of a fork server have paths of at most 107 bytes, and names of tests are long.
+    with tempfile.TemporaryDirectory(prefix="my-") as short:
+        attempts = Attempts(tmp_path, environment={"TMPDIR": short})
+        yield attempts
+        attempts.end()

@@ -118,7 +118,8 @@ class Agent(LocalElasticAgent):
             shutdown_timeout=_STOP_SECONDS,
         )
         self._gang = Gang.of(store, meeting.id)
-        self._conductor = Conductor(self._gang, work, code, limits.grace_seconds, limits.stall_seconds)
+        leaves = meeting.min_nodes < meeting.nodes and not meeting.is_host
+        self._conductor = Conductor(self._gang, work, code, limits.grace_seconds, limits.stall_seconds, leaves)
         self._limits = limits
         self._work = work
 

@@ -42,12 +42,15 @@ class Conductor:
     code: Path
     grace_seconds: float
     stall_seconds: float | None
+    leaves: bool
+    """Whether the gang goes on without this pod: an elastic one does, without any pod but the host."""
     stop_deadline: float | None = None
     """When the ranks must be gone; None until somebody asked them to stop. Monotonic seconds."""
     _pulses: dict[int, Pulse] = field(default_factory=dict)
     _ranks: list[int] = field(default_factory=list)
     _stop_at: int | None = None
     _saved: bool = False
+    _asked_since: float | None = None
 
     def before_start(self, ranks: list[int]) -> None:
         """Make the pages of the ranks that are about to start, by local rank. Raises OSError."""
@@ -67,7 +70,10 @@ class Conductor:
         return self.stop_deadline is not None
 
     def look(self, pids: Mapping[int, int], *, decides: bool) -> Stalled | None:
-        """Once in a while; ``decides`` says that rank 0 runs here. Raises TerminatedError when the grace is over."""
+        """Once in a while; ``decides`` says that rank 0 runs here.
+
+        Raises TerminatedError when the grace is over, LeftError when the others go on without this pod.
+        """
         self._look_for_stop(pids, decides=decides)
         if self.stop_deadline is not None and not self._saved and decides and self.work.stopped.exists():
             # Ranks that report nothing may not know that rank 0 has saved and gone.
@@ -79,7 +85,7 @@ class Conductor:
 
     def _look_for_stop(self, pids: Mapping[int, int], *, decides: bool) -> None:
         if lifetime.asked() and not self.stopping:
-            self.gang.ask_to_stop()
+            self._asked()
         if not self.stopping and not self.gang.asked_to_stop():
             return
         if self.stop_deadline is None:
@@ -93,6 +99,16 @@ class Conductor:
                 for pid in pids.values():
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGTERM)
+
+    def _asked(self) -> None:
+        """Take note that this pod was told to end, alone or with all the others, whom the host then tells."""
+        if not self.leaves:
+            self.gang.ask_to_stop()
+            return
+        self._asked_since = self._asked_since or time.monotonic()
+        if time.monotonic() - self._asked_since > _NOTICE_SECONDS and not self.gang.asked_to_stop():
+            say("modelyard: asked to end; the others go on")
+            raise lifetime.LeftError(signal.SIGTERM)
 
     def _decide(self) -> int:
         """The number of the report at which all stop, so far ahead that every rank knows in time; 0 without reports."""

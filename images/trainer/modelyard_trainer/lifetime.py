@@ -23,6 +23,10 @@ class TerminatedError(BaseException):
         return 128 + self.signal
 
 
+class LeftError(TerminatedError):
+    """The pod leaves an elastic gang, which goes on without it."""
+
+
 def raise_on_death_signals() -> None:
     """From now on SIGTERM and SIGINT raise TerminatedError in the main thread."""
     for number in (signal.SIGTERM, signal.SIGINT):

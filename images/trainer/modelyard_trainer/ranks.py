@@ -47,7 +47,7 @@ def run_ranks(script: Script, rendezvous: Rendezvous, limits: Limits, space: Wor
 def _run(agent: Agent, space: Workspace) -> frozenset[int]:
     try:
         result = agent.run()
-    except SignalException:
+    except (SignalException, lifetime.LeftError):
         raise  # others may go on: the rendezvous stays open
     except BaseException:
         agent.leave_quietly()

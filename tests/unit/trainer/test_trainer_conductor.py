@@ -16,8 +16,8 @@ from modelyard_trainer.pulse import Pulse
 from modelyard_trainer.workspace import Workspace
 
 
-def launcher(folder: Path, store: HashStore, ranks: list[int], grace: float = 30) -> Conductor:
-    conductor = Conductor(Gang.of(store, "uid-1"), Workspace(folder), folder, grace, stall_seconds=None)
+def launcher(folder: Path, store: HashStore, ranks: list[int], grace: float = 30, *, leaves: bool = False) -> Conductor:
+    conductor = Conductor(Gang.of(store, "uid-1"), Workspace(folder), folder, grace, stall_seconds=None, leaves=leaves)
     conductor.before_start(ranks)
     return conductor
 
@@ -56,3 +56,24 @@ def test_what_has_not_stopped_when_the_grace_is_over_is_ended(tmp_path: Path, mo
     Pulse(tmp_path / "pulse" / "0").beat()
     with pytest.raises(lifetime.TerminatedError):
         conductor.look({0: os.getpid()}, decides=True)
+
+
+def test_a_pod_of_an_elastic_gang_leaves_alone_unless_the_host_is_asked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("modelyard_trainer.conductor.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(lifetime, "asked", lambda: True)
+    alone = launcher(tmp_path / "1", HashStore(), [1], leaves=True)
+    alone.look({}, decides=False)
+    clock[0] += 2
+    with pytest.raises(lifetime.LeftError):
+        alone.look({}, decides=False)
+
+    store = HashStore()
+    host, other = launcher(tmp_path / "2", store, [0]), launcher(tmp_path / "3", store, [1], leaves=True)
+    other.look({}, decides=False)
+    host.look({}, decides=True)
+    clock[0] += 2
+    other.look({}, decides=False)
+    assert other.stopping
