@@ -100,17 +100,21 @@ class Attempts:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.environment = {
-            "PET_NNODES": nnodes or str(nodes),
-            "PET_NPROC_PER_NODE": "2",
-            "PET_RDZV_BACKEND": "c10d",
-            "PET_RDZV_ENDPOINT": f"127.0.0.1:{port}",
-            "PET_RDZV_ID": f"uid-1-{self.number}",
-            "PET_RDZV_CONF": "join_timeout=60,last_call_timeout=1,read_timeout=60",
-            "PET_LOCAL_ADDR": "127.0.0.1",
-            "OMP_NUM_THREADS": "1",
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-        } | dict(variables or {})
+        self.environment = (
+            {**self.environment}
+            | {
+                "PET_NNODES": nnodes or str(nodes),
+                "PET_NPROC_PER_NODE": "2",
+                "PET_RDZV_BACKEND": "c10d",
+                "PET_RDZV_ENDPOINT": f"127.0.0.1:{port}",
+                "PET_RDZV_ID": f"uid-1-{self.number}",
+                "PET_RDZV_CONF": "join_timeout=60,last_call_timeout=1,read_timeout=60",
+                "PET_LOCAL_ADDR": "127.0.0.1",
+                "OMP_NUM_THREADS": "1",
+                "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+            }
+            | dict(variables or {})
+        )
         self.script = script
         self.run = TrainRun(
             identity=RunIdentity(namespace="default", name="toy", uid="uid-1", attempt=self.number),

@@ -71,8 +71,8 @@ def test_the_loss_of_pod_0_ends_the_attempt_and_the_next_one_follows(story: Stor
     story.visit(1)
     last = story.resource.status.restarts.last
     assert last is not None
-    assert (story.resource.status.state, last.reason, story.revisit()) == ("Restarting", "PodLost", 5)
-    story.visit(5)
+    assert (story.resource.status.state, last.reason, story.revisit()) == ("Restarting", "PodLost", 4)
+    story.visit(4)
     story.visit()
     assert "Job digits-train-2" in story.names()
     assert story.resource.status.halt is None

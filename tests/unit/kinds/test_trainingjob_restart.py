@@ -29,7 +29,7 @@ def fail(story: Story[TrainingJob], *statuses: PodStatus) -> None:
     name = f"digits-train-{story.resource.status.attempt}"
     story.run(story.child(Job, name), *statuses)
     story.job_says(name, "Failed")
-    story.visit(10)
+    story.visit(1)
 
 
 def fail_with(story: Story[TrainingJob], said: Termination) -> None:
@@ -56,7 +56,7 @@ def test_a_failed_attempt_restarts_as_a_whole_after_its_pods_are_gone(story: Sto
     assert story.resource.status.message == (
         "attempt 1 failed (ProcessError: ValueError: loss is NaN); again in 5 s from the beginning"
     )
-    assert (state(story), story.conditions()["Running"], story.revisit()) == ("Restarting", "False ProcessError", 5.0)
+    assert (state(story), story.conditions()["Running"], story.revisit()) == ("Restarting", "False ProcessError", 4.0)
     last = story.resource.status.restarts.last
     assert last is not None
     assert last.model_dump(exclude_none=True) == {
@@ -64,12 +64,12 @@ def test_a_failed_attempt_restarts_as_a_whole_after_its_pods_are_gone(story: Sto
         "reason": "ProcessError",
         "message": "ValueError: loss is NaN",
         "rank": 3,
-        "failedAt": "2026-05-01T12:00:12Z",
+        "failedAt": "2026-05-01T12:00:02Z",
         "step": 0,
         "lostSteps": 0,
     }
 
-    story.visit(4)
+    story.visit(3)
     assert (state(story), "Job digits-train-2" in story.names()) == ("Restarting", False)
     next_attempt(story)
     assert story.names() == [

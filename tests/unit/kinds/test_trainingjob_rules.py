@@ -73,3 +73,18 @@ def test_a_drain_does_not_count_and_a_lost_node_does(why: str, reason: str, *, c
     restarts = story.resource.status.restarts
     assert restarts.last is not None
     assert (restarts.last.reason, restarts.counted) == (reason, int(counts))
+
+
+def test_what_was_seen_of_pods_that_are_gone_still_counts() -> None:
+    story = Story(KIND, "{entrypoint: {module: train}, nodes: 2}")
+    story.visit()
+    moved = PodCondition(type="DisruptionTarget", status="True", reason="EvictionByEvictionAPI")
+    evicted = READY.model_copy(update={"conditions": [*READY.conditions, moved]})
+    story.run(story.child(Job, "digits-train-1"), evicted, READY)
+    story.visit(1)
+    story.run(story.child(Job, "digits-train-1"))
+    story.job_says("digits-train-1", "Failed")
+    story.visit(1)
+    last = story.resource.status.restarts.last
+    assert last is not None
+    assert (last.reason, story.resource.status.restarts.counted) == ("Preempted", 0)

@@ -44,6 +44,27 @@ def cause_of(pods: Sequence[Pod]) -> Cause:
 
     A pod that had to leave its node comes before all, since nothing else can be the cause of that.
     """
+    return _first_cause(pods) or Cause("PodLost", "a pod of the attempt is gone without a word")
+
+
+def noticed(pods: Sequence[Pod], before: Cause | None) -> Cause | None:
+    """The cause as far as it shows while pods still end, since those that are deleted take their last words along.
+
+    What was noticed before stays, unless what shows now explains it.
+    """
+    now = _first_cause(pods)
+    if now is None or (before is not None and _weight(now) <= _weight(before)):
+        return before
+    return now
+
+
+def _weight(cause: Cause) -> int:
+    if cause.reason in ("Preempted", "NodeLost"):
+        return 2
+    return 0 if cause.reason in ("PodLost", "RendezvousTimeout") else 1
+
+
+def _first_cause(pods: Sequence[Pod]) -> Cause | None:
     moved = next((cause for pod in pods if (cause := _moved(pod)) is not None), None)
     if moved is not None:
         return moved
@@ -55,8 +76,7 @@ def cause_of(pods: Sequence[Pod]) -> Cause:
     if removed is not None:
         name, node = removed.metadata.name, removed.spec.node_name
         return Cause("PodLost", f"pod {name} was deleted while it ran", node=node)
-    late = next((cause for cause in causes if cause.reason == "RendezvousTimeout"), None)
-    return late or Cause("PodLost", "a pod of the attempt is gone without a word")
+    return next((cause for cause in causes if cause.reason == "RendezvousTimeout"), None)
 
 
 def _moved(pod: Pod) -> Cause | None:

@@ -10,10 +10,8 @@ from modelyard.kinds.placement import stuck, unplaced
 from modelyard.kinds.trainingjob.attempts import SUSPENDED
 from modelyard.kinds.trainingjob.causes import cause_of
 from modelyard.kinds.trainingjob.model import TrainingJob
-from modelyard.kinds.trainingjob.seen import started
+from modelyard.kinds.trainingjob.seen import hosts, started
 from modelyard.kinds.trainingjob.status import Halt
-
-INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
 def deadline(job: TrainingJob) -> datetime | None:
@@ -60,9 +58,8 @@ def _late(job: TrainingJob, pods: Sequence[Pod]) -> str:
 
 def _without_host(pods: Sequence[Pod], now: datetime) -> Halt | None:
     """An elastic attempt goes on without any pod but the one with index 0, which hosts the rendezvous."""
-    hosts = [pod for pod in pods if pod.metadata.annotations.get(INDEX_ANNOTATION) == "0"]
-    lost = [pod for pod in hosts if pod.status.phase == "Failed" or pod.metadata.deletion_timestamp is not None]
+    lost = [pod for pod in hosts(pods) if pod.status.phase == "Failed" or pod.metadata.deletion_timestamp is not None]
     if not lost:
         return None
     cause = cause_of(lost)
-    return Halt(reason=cause.reason, message=cause.message, rank=cause.rank, node=cause.node, time=timestamp(now))
+    return Halt(reason=cause.reason, message=cause.message, time=timestamp(now))

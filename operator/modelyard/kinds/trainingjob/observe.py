@@ -13,13 +13,13 @@ from modelyard.kinds.endings import stopped
 from modelyard.kinds.placement import scheduling_note, stuck, unplaced, waits_for
 from modelyard.kinds.trainingjob.accounts import charged
 from modelyard.kinds.trainingjob.attempts import SUSPENDED, current_attempt, ended, job_of, stopping
-from modelyard.kinds.trainingjob.causes import Cause, cause_of
+from modelyard.kinds.trainingjob.causes import cause_of
 from modelyard.kinds.trainingjob.conclusion import RUNNING, at_rest, cleanup_due, failed, succeeded
 from modelyard.kinds.trainingjob.desired import missing
 from modelyard.kinds.trainingjob.halts import deadline, halt, start_deadline
 from modelyard.kinds.trainingjob.model import TrainingJob
 from modelyard.kinds.trainingjob.restart import backoff, verdict, without
-from modelyard.kinds.trainingjob.seen import begun, seen, started
+from modelyard.kinds.trainingjob.seen import as_cause, begun, seen, started
 from modelyard.kinds.trainingjob.status import Halt, LastRestart, TrainingJobStatus
 
 SCHEDULED = "Scheduled"
@@ -161,7 +161,7 @@ def _failed(job: TrainingJob, attempt: Job, pods: Sequence[Pod], now: datetime) 
     if attempt.status.active or attempt.status.terminating or not all(pod.finished for pod in pods):
         text = f"attempt {job.status.attempt} failed; waiting until its pods are gone"
         return _ending(job, now, "Stopping", text)
-    return _decided(job, cause_of(pods), pods, now)
+    return _decided(job, pods, now)
 
 
 def _stopped(job: TrainingJob, why: Halt, pods: Sequence[Pod], now: datetime) -> TrainingJobStatus:
@@ -173,10 +173,14 @@ def _stopped(job: TrainingJob, why: Halt, pods: Sequence[Pod], now: datetime) ->
         return _suspended(_with(job, charged(job, pods, now, kept_step=kept)), now)
     if why.final:
         return failed(_with(job, charged(job, pods, now, kept_step=0)), why.reason, why.message, now)
-    return _decided(job, Cause(why.reason, why.message, why.rank, node=why.node), pods, now)
+    return _decided(job, pods, now)
 
 
-def _decided(job: TrainingJob, cause: Cause, pods: Sequence[Pod], now: datetime) -> TrainingJobStatus:
+def _decided(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> TrainingJobStatus:
+    """What follows a failed attempt of which no pod is left."""
+    seen_first = job.status.failure
+    cause = cause_of(pods) if seen_first is None else as_cause(seen_first)
+    failed_at = conditions.timestamp(now) if seen_first is None else seen_first.time
     status = job.status
     checkpoint = status.checkpoint.step if status.checkpoint else None
     job = _with(job, charged(job, pods, now, kept_step=checkpoint or 0))
@@ -190,7 +194,7 @@ def _decided(job: TrainingJob, cause: Cause, pods: Sequence[Pod], now: datetime)
         message=cause.message[:4096],
         rank=cause.rank,
         node=cause.node,
-        failed_at=conditions.timestamp(_when(pods, now)),
+        failed_at=failed_at,
         step=reached,
         checkpoint_step=checkpoint,
         lost_steps=max(0, reached - (checkpoint or 0)),
@@ -201,12 +205,6 @@ def _decided(job: TrainingJob, cause: Cause, pods: Sequence[Pod], now: datetime)
     if found.exclude_node:
         update["excluded_nodes"] = without(status.excluded_nodes, cause.node)
     return _restarting(_with(job, job.status.model_copy(update=update)), last, now)
-
-
-def _when(pods: Sequence[Pod], now: datetime) -> datetime:
-    """When the first of the pods ended, as far as they say so."""
-    ends = [pod.terminated.finished_at for pod in pods if pod.terminated is not None and pod.terminated.finished_at]
-    return min([now, *(conditions.parse_timestamp(end) for end in ends)])
 
 
 def _between(job: TrainingJob, now: datetime) -> TrainingJobStatus:

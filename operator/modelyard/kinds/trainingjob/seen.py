@@ -9,9 +9,11 @@ from modelyard.api.pods import Pod
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import ProgressReport, Termination
 from modelyard.kinds.endings import termination_of
+from modelyard.kinds.trainingjob.causes import Cause, noticed
 from modelyard.kinds.trainingjob.desired import code_of, resolve
 from modelyard.kinds.trainingjob.model import TrainingJob
 from modelyard.kinds.trainingjob.status import (
+    Failure,
     LastRestart,
     Metric,
     Nodes,
@@ -20,6 +22,8 @@ from modelyard.kinds.trainingjob.status import (
     Restarts,
     TrainingJobStatus,
 )
+
+INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
 def begun(status: TrainingJobStatus, attempt: int) -> TrainingJobStatus:
@@ -34,6 +38,7 @@ def begun(status: TrainingJobStatus, attempt: int) -> TrainingJobStatus:
             "attempt_start_time": None,
             "running_since": None,
             "first_step_time": None,
+            "failure": None,
             "halt": None,
         }
     )
@@ -63,8 +68,42 @@ def seen(job: TrainingJob, attempt: Job | None, children: Children, now: datetim
             "progress": progress,
             "checkpoint": checkpoint or (report.checkpoint if report is not None else None) or status.checkpoint,
             "restarts": _recovered(restarts, status.attempt, progress),
+            "failure": _failure(job, pods, now),
         }
     )
+
+
+def _failure(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> Failure | None:
+    """What went wrong so far. Not what we do to the pods ourselves, nor what an elastic attempt goes on without."""
+    failure = job.status.failure
+    if job.spec.suspend or job.status.halt is not None:
+        return failure
+    if job.spec.elastic is not None:
+        pods = hosts(pods)
+    before = as_cause(failure) if failure is not None else None
+    cause = noticed(pods, before)
+    if cause is None or cause == before:
+        return failure
+    ends = [pod.terminated.finished_at for pod in pods if pod.terminated is not None and pod.terminated.finished_at]
+    first = min([now, *(conditions.parse_timestamp(end) for end in ends)])
+    return Failure(
+        reason=cause.reason,
+        message=cause.message[:4096],
+        rank=cause.rank,
+        exit_code=cause.exit_code,
+        node=cause.node,
+        time=failure.time if failure is not None else conditions.timestamp(first),
+    )
+
+
+def as_cause(failure: Failure) -> Cause:
+    """The cause that was written down."""
+    return Cause(failure.reason, failure.message, failure.rank, failure.exit_code, failure.node)
+
+
+def hosts(pods: Sequence[Pod]) -> list[Pod]:
+    """The pods with index 0, of which the newest hosts the rendezvous."""
+    return [pod for pod in pods if pod.metadata.annotations.get(INDEX_ANNOTATION) == "0"]
 
 
 def _resolved(

@@ -133,17 +133,30 @@ class Cost(Observed):
     """The productive share of the pod time, from 0 to 1."""
 
 
+class Failure(Observed):
+    """What went wrong in the current attempt, as first seen."""
+
+    reason: str
+    """ProcessError, PodLost, OOMKilled and so on."""
+    message: Annotated[str, Field(max_length=4096)]
+    """For a person."""
+    rank: int | None = None
+    """The first failing global rank, where it is known."""
+    exit_code: int | None = None
+    """That rank's exit code, where it is known."""
+    node: str | None = None
+    """The node of the pod that failed first."""
+    time: str
+    """When that was seen."""
+
+
 class Halt(Observed):
     """Why the pods of the current attempt are being ended before they end by themselves."""
 
     reason: str
-    """DeadlineExceeded, StartDeadlineExceeded, or the cause of a restart."""
+    """Suspended, DeadlineExceeded, StartDeadlineExceeded, or the cause of a restart."""
     message: str
     """For a person."""
-    rank: int | None = None
-    """The first failing global rank, where it is known."""
-    node: str | None = None
-    """The node of the pod that failed first."""
     final: bool = False
     """Whether the job fails then; else another attempt may follow."""
     time: str
@@ -175,6 +188,8 @@ class TrainingJobStatus(Status):
     """When all pods of the current attempt first ran."""
     first_step_time: str | None = None
     """When the current attempt first reported."""
+    failure: Failure | None = None
+    """What went wrong in the current attempt, while its pods still end."""
     halt: Halt | None = None
     """Set while an attempt is being ended."""
     excluded_nodes: Annotated[list[str], Field(max_length=64)] = []
