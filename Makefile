@@ -22,7 +22,7 @@ test-unit test-local test-api test-e2e: $(STAMP)
 	$(BIN)/python tests/tiers.py $(@:test-%=%)
 
 test-faults: $(STAMP)  ## every fault of a training, in the process cluster and on a real node
-	$(BIN)/python -m pytest tests/local/test_training_faults.py
+	MODELYARD_ALL_FAULTS=1 $(BIN)/python -m pytest tests/local/test_training_faults.py
 	MODELYARD_ALL_FAULTS=1 $(BIN)/python -m pytest tests/e2e/test_training_faults_on_the_node.py
 
 cluster-up:  ## a Kubernetes with one node on this machine, as plain processes; UP="--no-node" for the API server only

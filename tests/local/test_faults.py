@@ -14,7 +14,7 @@ def training_only(laptop: Laptop) -> str:
     objects = [each for each in example() if each["kind"] in ("PersistentVolumeClaim", "ConfigMap", "TrainingJob")]
     for each in objects:
         if each["kind"] == "TrainingJob":
-            each["spec"]["restart"] = {"backoffSeconds": 0}
+            each["spec"]["restart"] = {"backoffSeconds": 0, "processRestarts": 0}
     return laptop.file(*objects)
 
 
