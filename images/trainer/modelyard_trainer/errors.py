@@ -6,12 +6,6 @@ PEER_LOST = "PeerLost"
 """A consequence: a rank or pod elsewhere ended first, and the cause stands in its termination message."""
 
 
-FINAL_REASONS = frozenset(
-    {"ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull", "RendezvousInvalid"}
-)
-"""What only an edit or more space mends: such a failure ends the attempt, and the ranks do not start again."""
-
-
 class StoppedError(BaseException):
     """The script ends here, since it was asked to and has saved. Not an Exception: the script must not go on."""
 
@@ -22,15 +16,18 @@ class TrainingError(Exception):
     reason: str
     rank: int | None = None
     """The global rank that it happened in, where the launcher knows it."""
+    exit_code: int | None = None
+    """That rank's exit code."""
 
 
 class RankFailedError(TrainingError):
     """A rank of this pod failed; its reason is the error's."""
 
-    def __init__(self, reason: str, rank: int, message: str) -> None:
+    def __init__(self, reason: str, rank: int, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.reason = reason
         self.rank = rank
+        self.exit_code = exit_code
 
 
 class RendezvousInvalidError(TrainingError):

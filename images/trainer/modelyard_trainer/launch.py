@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from modelyard.contract import layout
-from modelyard.contract.reports import PublishedArtifact, Termination
+from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, FINAL_REASONS, PublishedArtifact, Termination
 from modelyard.contract.runs import Place, TrainRun
 from modelyard.storage.errors import StorageError
 from modelyard.storage.store import open_store
@@ -42,9 +42,9 @@ def main() -> int:
     except lifetime.TerminatedError as end:
         termination, exit_code = _failed("Terminated", str(end)), end.exit_code
     except TrainingError as error:
-        termination, exit_code = _failed(error.reason, str(error), error.rank), 1
+        termination, exit_code = _failed(error.reason, str(error), error.rank, error.exit_code), _code(error.reason)
     except StorageError as error:
-        termination, exit_code = _failed(error.reason, str(error)), 1
+        termination, exit_code = _failed(error.reason, str(error)), _code(error.reason)
     except Exception as error:  # noqa: BLE001 - the edge: whatever went wrong, the pod says so
         traceback.print_exc()
         termination, exit_code = _failed("LaunchFailed", f"{type(error).__name__}: {error}"), 1
@@ -128,8 +128,12 @@ def _publish(run: TrainRun, output: Place, work: Workspace) -> PublishedArtifact
     return publication.publish(work, run.script or run.module or "", run.lineage, output)
 
 
-def _failed(reason: str, message: str, rank: int | None = None) -> Termination:
-    return Termination(outcome="Failed", reason=reason, message=message, rank=rank)
+def _code(reason: str) -> int:
+    return EXIT_FINAL if reason in FINAL_REASONS else EXIT_FAILED
+
+
+def _failed(reason: str, message: str, rank: int | None = None, exit_code: int | None = None) -> Termination:
+    return Termination(outcome="Failed", reason=reason, message=message, rank=rank, exit_code=exit_code)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class RankFailure(Document):
     reason: str
     message: str
     """Begins with the rank."""
+    exit_code: int = 1
+    """As a shell reports it: 128 and the signal's number for a rank that was killed."""
     raised: bool = False
     """Whether the script raised an error, which it may raise again."""
 
@@ -57,7 +59,8 @@ def of_exit(rank: int, code: int, time: float) -> RankFailure:
         message = f"rank {rank} was killed by {name}{hint}"
     else:
         message = f"rank {rank} exited with code {code}; its last lines in the log say why"
-    return RankFailure(rank=rank, time=time, reason=PROCESS_ERROR, message=message)
+    exit_code = 128 - code if code < 0 else code
+    return RankFailure(rank=rank, time=time, reason=PROCESS_ERROR, message=message, exit_code=exit_code)
 
 
 def root_cause(failures: Iterable[RankFailure]) -> RankFailure:

@@ -58,7 +58,8 @@ def _run(agent: Agent, space: Workspace) -> frozenset[int]:
     if not result.is_failed():
         return frozenset(result.return_values)
     assert agent.cause is not None, "failed ranks have a cause"
-    raise errors.RankFailedError(agent.cause.reason, agent.cause.rank, agent.cause.message)
+    cause = agent.cause
+    raise errors.RankFailedError(cause.reason, cause.rank, cause.message, cause.exit_code)
 
 
 def _of_rendezvous(error: RendezvousError | DistError, rendezvous: Rendezvous) -> errors.TrainingError:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from modelyard.contract import layout
-from modelyard.contract.reports import InPlace, ProgressReport, replace_file
+from modelyard.contract.reports import FINAL_REASONS, InPlace, ProgressReport, replace_file
 from modelyard_trainer import inputs
-from modelyard_trainer.errors import FINAL_REASONS
 from modelyard_trainer.outcome import RankFailure
 from modelyard_trainer.workspace import Workspace
 

@@ -20,6 +20,14 @@ EXIT_FAILED = 1
 EXIT_FINAL = 3
 """Exit code of a pod whose outcome another try would only repeat: a rejection, or input that is wrong."""
 
+FINAL_REASONS = frozenset(
+    {
+        "ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull", "RendezvousInvalid",
+        "DigestMismatch", "InputMissing",
+    }
+)  # fmt: skip
+"""Failures of a training that another attempt would only repeat."""
+
 Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$", max_length=32)]
 """A number as a decimal string: Kubernetes objects carry no floats."""
 

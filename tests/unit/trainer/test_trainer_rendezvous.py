@@ -77,7 +77,7 @@ def launched(root: Path, script: str, *, output: str | None = None, **variables:
         check=False,
         timeout=60,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 3
     return Termination.model_validate(json.loads((root / "termination-log").read_text()))
 
 

@@ -4,15 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelyard.api.pods import Pod
+from modelyard.contract.reports import FINAL_REASONS
 from modelyard.kinds.endings import disruption_of, termination_of
 
-FINAL_REASONS = frozenset(
-    {
-        "ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull", "RendezvousInvalid",
-        "DigestMismatch", "InputMissing",
-    }
-)  # fmt: skip
-"""Failures that another attempt would only repeat."""
 CONSEQUENCES = frozenset({"PeerLost", "RendezvousTimeout", "Terminated"})
 """What pods say that only failed because another one did, the most telling first."""
 UNCOUNTED = frozenset({"Preempted"})
@@ -97,14 +91,15 @@ def _told_to_end(pod: Pod) -> bool:
 def _cause(pod: Pod) -> Cause | None:
     ended = pod.terminated
     said = termination_of(pod)
-    node = pod.spec.node_name
+    name, node = pod.metadata.name, pod.spec.node_name
+    code = ended.exit_code if ended is not None else None
+    if ended is not None and ended.reason == "OOMKilled":
+        # The kernel may have taken one rank only, of which the launcher then tells that it was killed.
+        who = f"rank {said.rank} in pod {name}" if said is not None and said.rank is not None else f"pod {name}"
+        text = f"{who} used more memory than its limit; raise resources.limits"
+        return Cause("OOMKilled", text, said.rank if said is not None else None, code, node)
     if said is not None and said.outcome != "Succeeded":
-        code = said.exit_code if said.exit_code is not None else ended.exit_code if ended is not None else None
-        return Cause(said.reason, said.message, said.rank, code, node)
-    if ended is None or ended.exit_code == 0:
+        return Cause(said.reason, said.message, said.rank, code if said.exit_code is None else said.exit_code, node)
+    if code in (None, 0):
         return None
-    name, code = pod.metadata.name, ended.exit_code
-    if ended.reason == "OOMKilled":
-        text = f"pod {name} used more memory than its limit; raise resources.limits"
-        return Cause("OOMKilled", text, exit_code=code, node=node)
     return Cause("PodLost", f"pod {name} ended with code {code} without a word", exit_code=code, node=node)
