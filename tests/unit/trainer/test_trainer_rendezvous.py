@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.contract.artifact import Lineage
-from modelyard.contract.reports import Termination
+from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, FINAL_REASONS, Termination
 from modelyard.contract.runs import Place, RunIdentity, TrainRun
 from modelyard_trainer import rendezvous
 from modelyard_trainer.errors import RendezvousInvalidError, RendezvousTimeoutError
@@ -77,8 +77,9 @@ def launched(root: Path, script: str, *, output: str | None = None, **variables:
         check=False,
         timeout=60,
     )
-    assert ended.returncode == 3
-    return Termination.model_validate(json.loads((root / "termination-log").read_text()))
+    said = Termination.model_validate(json.loads((root / "termination-log").read_text()))
+    assert ended.returncode == (EXIT_FINAL if said.reason in FINAL_REASONS else EXIT_FAILED)
+    return said
 
 
 def test_a_missing_script_is_refused_with_the_files_that_are_there(tmp_path: Path) -> None:
