@@ -49,7 +49,7 @@ def observe(
             magnitudes = np.abs(rows).max(axis=1, initial=0)
             largest[name] = np.maximum(largest.get(name, magnitudes), magnitudes)
             totals[name] = totals.get(name, 0) + rows.mean(axis=1)
-    return {name: Channels(largest[name], totals[name] / items) for name in largest}
+    return {name: Channels(largest[name], (totals[name] / items).astype(np.float32)) for name in largest}
 
 
 def channel_axes(model: onnx.ModelProto, shapes: Shapes) -> dict[str, int]:

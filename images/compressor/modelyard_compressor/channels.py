@@ -26,7 +26,8 @@ class Slot:
 
     def ranges(self, values: Array) -> Array:
         """The largest magnitude of each channel."""
-        return np.abs(self._rows(values)).max(axis=1)
+        largest: Array = np.abs(self._rows(values)).max(axis=1)
+        return largest
 
     def scaled(self, values: Array, scales: Array) -> Array:
         """``values`` with each channel times its scale."""

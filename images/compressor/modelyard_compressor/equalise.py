@@ -79,7 +79,7 @@ def _shares(slot: Slot, weights: Mapping[str, Array]) -> Array:
         return slot.ranges(values)
     others = tuple(axis for axis in range(values.ndim) if axis != _row_axis(slot, values))
     largest = np.abs(values).max(axis=others, keepdims=True)
-    return slot.ranges(values / np.where(largest > 0, largest, 1))
+    return slot.ranges((values / np.where(largest > 0, largest, 1)).astype(np.float32))
 
 
 def _row_axis(slot: Slot, values: Array) -> int:
@@ -91,4 +91,4 @@ def _apply(group: Group, weights: dict[str, Array], scales: Array) -> None:
     for slot in group.makers:
         weights[slot.weight] = slot.scaled(weights[slot.weight], scales)
     for slot in group.takers:
-        weights[slot.weight] = slot.scaled(weights[slot.weight], 1 / scales)
+        weights[slot.weight] = slot.scaled(weights[slot.weight], np.reciprocal(scales))

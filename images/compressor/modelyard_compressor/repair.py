@@ -1,4 +1,4 @@
-"""In which order is a float model made fit for eight bits? Ranges evened out, watched, and checked to compute the same."""
+"""In which order is a float model made fit for eight bits? Ranges evened out, and checked to compute the same."""
 
 import logging
 from dataclasses import dataclass

@@ -22,7 +22,9 @@ Array = npt.NDArray[np.generic]
 Files = dict[str, dict[str, Array]]
 """Arrays by name, by the name of their file."""
 
-AUTO = QuantizeRun(mode=["Auto"], per_channel=[True], reduce_range="Auto", calibration_method=["MinMax"])
+AUTO = QuantizeRun(
+    mode=["Auto"], per_channel=[True], range_repair=[False], reduce_range="Always", calibration_method=["MinMax"]
+)
 BOTH = AUTO.model_copy(update={"mode": ["Static", "Dynamic"]})
 
 
@@ -125,7 +127,7 @@ def test_a_dense_net_needs_no_calibration_data_and_twice_the_same_job_publishes_
     assert first.artifact is not None
     assert first.artifact == second.artifact
     assert second.selected is not None
-    assert (second.selected.trial, second.selected.int8_mac_share) == ("dynamic-u8s8-perchannel", "1")
+    assert (second.selected.trial, second.selected.int8_mac_share) == ("dynamic-u8s8-7bit-perchannel", "1")
     assert report_of(root).created > created
     assert {path.name for path in (root / "out").iterdir()} == {"report", Path(first.artifact.uri).name}
 
@@ -202,9 +204,9 @@ def test_an_infeasible_trial_is_listed_and_the_others_go_on(root: Path, images: 
 
     report = report_of(root)
     assert exit_code == 0
-    assert [trial.name for trial in report.trials] == ["static-u8s8-perchannel-minmax"]
+    assert [trial.name for trial in report.trials] == ["static-u8s8-7bit-perchannel-minmax"]
     assert [(trial.name, trial.error) for trial in report.infeasible] == [
-        ("dynamic-u8s8-perchannel", "CompressionError: dynamic-u8s8-perchannel left every operator in float")
+        ("dynamic-u8s8-7bit-perchannel", "CompressionError: dynamic-u8s8-7bit-perchannel left every operator in float")
     ]
 
 
