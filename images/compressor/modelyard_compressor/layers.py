@@ -3,7 +3,7 @@
 import onnx
 
 from modelyard.contract.base import Document
-from modelyard_compressor.noise import Decibels
+from modelyard_compressor.noise import Decibels, noise_after
 
 _SUFFIXES = ("_quantized", "_Transposed")
 """What onnxruntime appends to the name of a weight that it quantized, or turned Gemm into MatMul for."""
@@ -34,20 +34,11 @@ def layers(float_model: onnx.ModelProto, quantized: onnx.ModelProto, noise: Deci
             operator=node.op_type,
             float_bytes=sum(float_bytes[name] for name in node.input if name in float_bytes),
             int8_bytes=sum(int8_bytes.get(name, 0) for name in node.input if name in float_bytes),
-            sqnr_decibels=_noise_after(node, float_model, noise),
+            sqnr_decibels=noise_after(node, float_model, noise),
         )
         for node in float_model.graph.node
         if any(name in matrices and name in float_bytes for name in node.input)
     ]
-
-
-def _noise_after(node: onnx.NodeProto, model: onnx.ModelProto, noise: Decibels) -> float | None:
-    # A Relu or Clip behind a layer is fused into it, so the noise is that of the tensor behind both.
-    name = node.output[0]
-    if name not in noise:
-        followers = [after.output[0] for after in model.graph.node if name in after.input]
-        name = followers[0] if len(followers) == 1 else name
-    return noise.get(name)
 
 
 def _bytes_by_weight(model: onnx.ModelProto) -> dict[str, int]:

@@ -55,10 +55,20 @@ def ranked(model: onnx.ModelProto, decibels: Decibels, quantizable: Iterable[str
     types = frozenset(quantizable)
     added: dict[str, float] = {}
     for node in model.graph.node:
-        if node.op_type in types and node.output[0] in decibels:
+        leaving = noise_after(node, model, decibels) if node.op_type in types else None
+        if leaving is not None:
             arriving = max((_share(decibels[name]) for name in node.input if name in decibels), default=0.0)
-            added[node.name] = _share(decibels[node.output[0]]) - arriving
+            added[node.name] = _share(leaving) - arriving
     return sorted(added, key=lambda name: -added[name])
+
+
+def noise_after(node: onnx.NodeProto, model: onnx.ModelProto, decibels: Decibels) -> float | None:
+    """The ratio of a node's first output; of what follows it where that is fused into it, as a Relu is."""
+    name = node.output[0]
+    if name not in decibels:
+        followers = [after.output[0] for after in model.graph.node if name in after.input]
+        name = followers[0] if len(followers) == 1 else name
+    return decibels.get(name)
 
 
 def _share(decibels: float) -> float:
