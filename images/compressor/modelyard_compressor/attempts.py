@@ -146,14 +146,24 @@ def _within_accuracy(built: Built, prepared: Prepared, run: CompressRun, workben
     found = fewest(
         ranking,
         most,
-        build=lambda excluded: _built(trial, excluded, prepared, run, workbench),
-        holds=lambda candidate: _accurate(candidate, prepared, run),
+        build=lambda excluded: _rebuilt(trial, excluded, prepared, run, workbench),
+        holds=lambda candidate: candidate is not None and _accurate(candidate, prepared, run),
     )
-    if found is None:
+    if found is None or found.built is None:
         LOG.info("%s: the accuracy gate does not hold with %d nodes in float either", trial.name, most)
         return built
     LOG.info("%s: left in float for the accuracy gate: %s", trial.name, ", ".join(found.built.excluded))
     return found.built
+
+
+def _rebuilt(
+    trial: Trial, excluded: Sequence[str], prepared: Prepared, run: CompressRun, workbench: Workbench
+) -> Built | None:
+    """The trial with those nodes in float; None where that leaves too little in integers."""
+    try:
+        return _built(trial, excluded, prepared, run, workbench)
+    except CompressionError:
+        return None
 
 
 def _accurate(built: Built, prepared: Prepared, run: CompressRun) -> bool:

@@ -18,15 +18,16 @@ def graph(
     weights: Mapping[str, npt.NDArray[np.generic]],
     shape: Sequence[str | int],
     output: str = "y",
+    name: str = "x",
     input_type: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
-    """A checked model with the input ``x`` of ``shape`` and one output of any shape."""
+    """A model with the input ``name`` of ``shape`` and one output of any shape; its nodes have names."""
     made = helper.make_graph(
         list(nodes),
         "net",
-        [helper.make_tensor_value_info("x", input_type, list(shape))],
+        [helper.make_tensor_value_info(name, input_type, list(shape))],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in weights.items()],
+        [numpy_helper.from_array(np.ascontiguousarray(array), weight) for weight, array in weights.items()],
     )
     for number, each in enumerate(made.node):
         each.name = each.name or f"{each.op_type.lower()}{number}"

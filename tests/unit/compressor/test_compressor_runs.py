@@ -11,61 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelyard.contract import layout
-from modelyard.contract.artifact import ArtifactReference, Lineage, TensorSpec
 from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, ProgressReport, Termination
-from modelyard.contract.runs import ArtifactPlace, CompressRun, DataRun, GatesRun, Place, QuantizeRun, RunIdentity
-from modelyard.storage.artifacts import manifest_of, open_artifact, publish
+from modelyard.contract.runs import DataRun, GatesRun
+from modelyard.storage.artifacts import open_artifact
 from modelyard_compressor.__main__ import main
-from modelyard_compressor.report import Report
-
-Array = npt.NDArray[np.generic]
-Files = dict[str, dict[str, Array]]
-"""Arrays by name, by the name of their file."""
-
-AUTO = QuantizeRun(
-    mode=["Auto"], per_channel=[True], range_repair=[False], reduce_range="Always", calibration_method=["MinMax"]
-)
-BOTH = AUTO.model_copy(update={"mode": ["Static", "Dynamic"]})
-
-
-def source_artifact(root: Path, net: onnx.ModelProto, files: Files) -> ArtifactReference:
-    folder = root / "source"
-    folder.mkdir()
-    onnx.save(net, folder / "model.onnx")
-    for name, arrays in files.items():
-        np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-    manifest = manifest_of(
-        folder,
-        inputs=[TensorSpec(name="image", datatype="FP32", shape=[-1, 1, 8, 8])],
-        outputs=[TensorSpec(name="logits", datatype="FP32", shape=[-1, 10])],
-        metrics={},
-        frameworks={},
-        lineage=lineage("TrainingJob"),
-    )
-    return publish(folder, manifest, f"file://{root}/models")
-
-
-def lineage(kind: str) -> Lineage:
-    return Lineage(kind=kind, name="digits", namespace="default", spec_digest="sha256:" + "0" * 64)
-
-
-def compress(root: Path, source: ArtifactReference, **changes: object) -> tuple[int, Termination]:
-    run = CompressRun(
-        identity=RunIdentity(namespace="default", name="digits-int8", uid="1"),
-        source=ArtifactPlace(uri=source.uri, digest=source.digest),
-        calibration_samples=64,
-        quantize=AUTO,
-        gates=GatesRun(),
-        output=Place(uri=f"file://{root}/out"),
-        report_name="report",
-        lineage=lineage("CompressionJob"),
-    )
-    (root / layout.CONFIG / layout.RUN_FILE).write_text(run.model_copy(update=changes).to_json())
-    return main(), Termination.model_validate_json((root / layout.TERMINATION_LOG).read_bytes())
-
-
-def report_of(root: Path) -> Report:
-    return Report.model_validate_json((root / "out" / "report" / "report.json").read_bytes())
+from whole_runs import AUTO, BOTH, Files, compress, lineage, report_of, source_artifact
 
 
 @pytest.fixture
