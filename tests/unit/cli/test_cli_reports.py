@@ -53,7 +53,11 @@ def test_a_report_that_is_not_there_is_one_line(tmp_path: Path, name: str, repor
 def test_the_page_is_opened_as_a_file(tmp_path: Path) -> None:
     asked: list[str] = []
 
-    said = open_page(tmp_path / "report.html", lambda uri: asked.append(uri) is None)
+    def browser(uri: str) -> bool:
+        asked.append(uri)
+        return True
+
+    said = open_page(tmp_path / "report.html", browser)
 
     assert (asked, said) == ([f"{tmp_path.as_uri()}/report.html"], f"opened {tmp_path / 'report.html'}")
 
