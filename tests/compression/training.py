@@ -46,10 +46,10 @@ class Net:
 NETS = {
     net.name: net
     for net in (
-        Net("residual", nets.residual, samples.images, "Top1", 4),
+        Net("residual", nets.residual, samples.images, "Top1", 3),
         Net("uneven", nets.residual, samples.images, "Top1", 0),
-        Net("depthwise", nets.depthwise, samples.images, "Top1", 5),
-        Net("lstm", nets.Rows, samples.images, "Top1", 12),
+        Net("depthwise", nets.depthwise, samples.images, "Top1", 4),
+        Net("lstm", nets.Rows, samples.images, "Top1", 8),
         Net("transformer", nets.transformer, samples.sentences, "Top1", 5, 1e-3),
         Net("encoder", nets.SentenceEncoder, samples.sentences, "Cosine", 2, 5e-4),
     )
@@ -159,7 +159,7 @@ def _answers(path: Path, x: Array) -> Array:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     for each, net in NETS.items():
         folder = trained(each)
         with np.load(folder / "eval.npz") as file:

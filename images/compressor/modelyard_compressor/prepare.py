@@ -17,6 +17,8 @@ from modelyard_compressor.sessions import Model, Tensor
 from modelyard_compressor.source import Source, open_source
 from modelyard_compressor.trials import Trial, plan, sampled
 
+_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -46,9 +48,12 @@ def prepare(run: CompressRun) -> Prepared:
     """Verify, read, evaluate and plan.
 
     Raises StorageError, and CompressionError: EvaluationMissing, CalibrationMissing, CalibrationEqualsEvaluation,
-    SourceUnusable, BatchSizeUnsupported, NothingToQuantize, and what reading and evaluating the data raise.
+    SourceUnusable, CustomOperator, BatchSizeUnsupported, NothingToQuantize, and what reading and evaluating the data
+    raise.
     """
     source = open_source(run.source)
+    graph = onnx.load(source.model).graph
+    check_operators(graph)
     with _usable(source):
         model = Model(source.model, run.threads)
     check_batch_sizes(run.batch_sizes, model)
@@ -58,7 +63,7 @@ def prepare(run: CompressRun) -> Prepared:
     calibration = read_data("calibration", run.calibration, source, model.dtypes)
     shared = shared_samples(calibration, evaluation) if calibration else 0
     cpu = this_cpu()
-    planned = plan(run.quantize, {node.op_type for node in onnx.load(source.model).graph.node}, cpu)
+    planned = plan(run.quantize, {node.op_type for node in graph.node}, cpu)
     trials = sampled(planned, run.search.max_trials, run.seed)
     drawn = None
     if calibration is None and any(trial.mode == "Static" for trial in trials):
@@ -69,6 +74,20 @@ def prepare(run: CompressRun) -> Prepared:
         baseline = Subject(source.model, model, accuracy.evaluate(model, evaluation, run.metric, max(run.batch_sizes)))
     left_out = len(planned) - len(trials)
     return Prepared(source, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out)
+
+
+def check_operators(graph: onnx.GraphProto) -> None:
+    """Raises CompressionError (CustomOperator) where the graph holds an operator of no standard domain.
+
+    It could be neither optimised nor quantized, and the server would not know it.
+    """
+    custom = sorted({f"{node.domain}.{node.op_type}" for node in graph.node if node.domain not in _DOMAINS})
+    if custom:
+        raise CompressionError(
+            "CustomOperator",
+            f"spec.source: the model holds custom operators ({', '.join(custom)}); "
+            "export it with operators of ONNX or onnxruntime alone",
+        )
 
 
 @contextmanager

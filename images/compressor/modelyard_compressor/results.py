@@ -56,6 +56,8 @@ class MeasuredTrial(Document):
     gates: list[GateResult]
     excluded: list[str] = []
     """Nodes that were left in float for the accuracy gate."""
+    saturation_risk: float = 0.0
+    """The share of neighbouring weights whose sums a CPU without VNNI could cut at 16 bits."""
     unasked: list[str] = []
     """Nodes that run in float although nobody left them out, as ``name (operator)``."""
 

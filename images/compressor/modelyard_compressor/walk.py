@@ -27,6 +27,7 @@ from modelyard_compressor.prepare import Prepared, prepare
 from modelyard_compressor.publish import FRAMEWORKS, publish
 from modelyard_compressor.report import publish_report
 from modelyard_compressor.results import Figures, InfeasibleTrial, MeasuredTrial, pareto
+from modelyard_compressor.saturation import saturation_risk
 from modelyard_compressor.throttling import throttled_since, throttling
 from modelyard_compressor.verdict import verdict
 from modelyard_compressor.workbench import Workbench, name_nodes
@@ -158,6 +159,7 @@ def _measured(
                 figures=measured,
                 gates=gates.judge(run.gates, measured),
                 excluded=of.excluded,
+                saturation_risk=saturation_risk(onnx.load(of.subject.path)),
                 unasked=of.execution.unasked(of.excluded),
             )
         )

@@ -107,7 +107,7 @@ class CompressRun(Document):
     """Default: the source artefact's eval.npz."""
     calibration_samples: int = 256
     seed: int = 0
-    metric: Literal["Top1", "Rmse", "Cosine"] = "Top1"
+    metric: Literal["Top1", "F1", "Rmse", "Cosine"] = "Top1"
     optimise: bool = True
     quantize: QuantizeRun
     search: SearchRun = SearchRun()

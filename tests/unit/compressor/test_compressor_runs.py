@@ -123,6 +123,24 @@ def test_calibration_with_the_evaluation_samples_is_refused(
     assert not (root / "out").exists()
 
 
+def test_a_source_without_a_signature_is_refused(root: Path, dense_net: onnx.ModelProto, files: Files) -> None:
+    exit_code, termination = compress(root, source_artifact(root, dense_net, files, signed=False))
+
+    assert (exit_code, termination.reason) == (EXIT_FINAL, "SignatureMissing")
+    assert "names no inputs" in termination.message
+
+
+def test_custom_operators_are_refused_by_name(root: Path, dense_net: onnx.ModelProto, files: Files) -> None:
+    net = onnx.ModelProto()
+    net.CopyFrom(dense_net)
+    net.graph.node[2].op_type, net.graph.node[2].domain = "Swoosh", "my.company"
+
+    exit_code, termination = compress(root, source_artifact(root, net, files))
+
+    assert (exit_code, termination.reason) == (EXIT_FINAL, "CustomOperator")
+    assert "my.company.Swoosh" in termination.message
+
+
 @pytest.mark.parametrize(("missing", "reason"), [("eval", "EvaluationMissing"), ("calibration", "CalibrationMissing")])
 def test_missing_data_names_the_field(
     root: Path, conv_net: onnx.ModelProto, files: Files, missing: str, reason: str

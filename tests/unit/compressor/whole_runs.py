@@ -24,7 +24,7 @@ AUTO = QuantizeRun(
 BOTH = AUTO.model_copy(update={"mode": ["Static", "Dynamic"]})
 
 
-def source_artifact(root: Path, net: onnx.ModelProto, files: Files) -> ArtifactReference:
+def source_artifact(root: Path, net: onnx.ModelProto, files: Files, *, signed: bool = True) -> ArtifactReference:
     folder = root / "source"
     folder.mkdir()
     onnx.save(net, folder / "model.onnx")
@@ -32,7 +32,7 @@ def source_artifact(root: Path, net: onnx.ModelProto, files: Files) -> ArtifactR
         np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
     manifest = manifest_of(
         folder,
-        inputs=[TensorSpec(name="image", datatype="FP32", shape=[-1, 1, 8, 8])],
+        inputs=[TensorSpec(name="image", datatype="FP32", shape=[-1, 1, 8, 8])] if signed else [],
         outputs=[TensorSpec(name="logits", datatype="FP32", shape=[-1, 10])],
         metrics={},
         frameworks={},

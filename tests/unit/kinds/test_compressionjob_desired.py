@@ -19,6 +19,11 @@ gates: {maxAccuracyDrop: "0.01", accuracyDropBy: UpperBound, maxLatencyP99Millis
 output: {uri: "pvc://models/int8"}
 pod: {nodeSelector: {zone: a}}
 """
+ONE_DIGEST = f"""
+data:
+  calibration: {{uri: "pvc://a/b", digest: "{DIGEST}"}}
+  evaluation: {{uri: "pvc://a/c", digest: "{DIGEST}"}}
+"""
 MINIMAL = f"""
 source: {{artifact: {{uri: "pvc://models/a", digest: "{DIGEST}"}}}}
 output: {{uri: "pvc://models/int8"}}
@@ -144,6 +149,10 @@ def test_the_source_is_pinned_when_it_is_first_seen() -> None:
     ("spec", "message"),
     [
         ("{source: {}}", "set exactly one of trainingJob and artifact"),
+        (
+            ONE_DIGEST,
+            "calibration and evaluation have one digest",
+        ),
         ("{recipe: [{}]}", "set exactly one of optimise and quantize in each step"),
         ("{recipe: [{optimise: {}}]}", "recipe: exactly one quantize step, and it is the last"),
         ("{recipe: [{quantize: {}}, {optimise: {}}]}", "recipe: exactly one quantize step, and it is the last"),

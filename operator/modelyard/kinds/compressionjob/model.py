@@ -75,12 +75,23 @@ class Data(Model):
     def _sets_differ(self) -> bool:
         return self.evaluation is None or self.evaluation.uri != self.calibration.uri
 
+    @rule(
+        "!has(self.evaluation) || !has(self.evaluation.digest) || !has(self.calibration.digest)"
+        " || self.evaluation.digest != self.calibration.digest",
+        "calibration and evaluation have one digest, so they are one set: name another file for calibration",
+    )
+    def _digests_differ(self) -> bool:
+        if self.evaluation is None or self.evaluation.digest is None:
+            return True
+        return self.evaluation.digest != self.calibration.digest
+
 
 class Metric(Model):
     """How accuracy is measured on the evaluation set."""
 
-    name: Literal["Top1", "Rmse", "Cosine"] = "Top1"
-    """Top1: share of samples whose largest output is the label. Rmse: root mean square error, lower is better.
+    name: Literal["Top1", "F1", "Rmse", "Cosine"] = "Top1"
+    """Top1: share of samples whose largest output is the label. F1: mean over the classes of the harmonic mean of
+    precision and recall, for classes of unequal size. Rmse: root mean square error, lower is better.
     Cosine: mean cosine similarity to the labels."""
 
 
