@@ -6,7 +6,7 @@ STAMP := .venv/installed
 # Set in some containers; it makes every start compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-local test-api test-e2e cluster-up cluster-down cluster-env images bench-operator check format generate lock clean
+.PHONY: demo test test-unit test-local test-api test-e2e test-compression cluster-up cluster-down cluster-env images bench-operator bench-compression check format generate lock clean
 
 demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
 	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
@@ -18,7 +18,7 @@ demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine,
 test: $(STAMP)  ## all tests that this machine can run; the end names those that it cannot
 	$(BIN)/python tests/tiers.py
 
-test-unit test-local test-api test-e2e: $(STAMP)
+test-unit test-local test-api test-e2e test-compression: $(STAMP)
 	$(BIN)/python tests/tiers.py $(@:test-%=%)
 
 cluster-up:  ## a Kubernetes with one node on this machine, as plain processes; UP="--no-node" for the API server only
@@ -32,6 +32,9 @@ cluster-env:  ## eval "$$(make -s cluster-env)"
 
 bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a table
 	@PYTHONPATH=tests/cluster $(BIN)/python tests/benchmarks/operator_scale.py
+
+bench-compression: $(STAMP)  ## our compression beside the defaults of others, on networks trained here; prints a table
+	@PYTHONPATH=tests/compression $(BIN)/python tests/benchmarks/compression_models.py
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
 	@$(PYTHON) images/build.py $(if $(PUSH),--push $(PUSH)) $(if $(BASE),--base $(BASE))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto
 
 from graphs import graph, node, normal
 from modelyard_compressor.saturation import saturation_risk
@@ -53,7 +53,7 @@ def test_neighbours_of_a_convolution_are_its_channels() -> None:
     kernel[0, :, 0, 0] = 100
     nodes = [node("ConvInteger", ["x", "w"], ["i"]), node("Cast", ["i"], ["y"], to=onnx.TensorProto.FLOAT)]
 
-    model = graph(nodes, {"w": kernel}, ["batch", 2, 4, 4], input_type=helper.TensorProto.UINT8)
+    model = graph(nodes, {"w": kernel}, ["batch", 2, 4, 4], input_type=TensorProto.UINT8)
 
     assert saturation_risk(model) == 0.5
 

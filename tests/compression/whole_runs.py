@@ -45,7 +45,8 @@ def lineage(kind: str) -> Lineage:
     return Lineage(kind=kind, name="digits", namespace="default", spec_digest="sha256:" + "0" * 64)
 
 
-def compress(root: Path, source: ArtifactReference, **changes: object) -> tuple[int, Termination]:
+def write_run(root: Path, source: ArtifactReference, **changes: object) -> None:
+    """The run file of a job that compresses ``source`` with ``changes`` to a run without gates."""
     run = CompressRun(
         identity=RunIdentity(namespace="default", name="digits-int8", uid="1"),
         source=ArtifactPlace(uri=source.uri, digest=source.digest),
@@ -57,6 +58,10 @@ def compress(root: Path, source: ArtifactReference, **changes: object) -> tuple[
         lineage=lineage("CompressionJob"),
     )
     (root / layout.CONFIG / layout.RUN_FILE).write_text(run.model_copy(update=changes).to_json())
+
+
+def compress(root: Path, source: ArtifactReference, **changes: object) -> tuple[int, Termination]:
+    write_run(root, source, **changes)
     return main(), Termination.model_validate_json((root / layout.TERMINATION_LOG).read_bytes())
 
 
