@@ -50,7 +50,7 @@ NETS = {
         Net("residual", nets.residual, samples.images, "Top1", 3),
         Net("uneven", nets.residual, samples.images, "Top1", 0),
         Net("depthwise", nets.depthwise, samples.images, "Top1", 4),
-        Net("lstm", nets.Rows, samples.images, "Top1", 5),
+        Net("lstm", nets.Rows, samples.images, "Top1", 14),
         Net("transformer", nets.transformer, samples.sentences, "Top1", 5, 1e-3),
         Net("encoder", nets.SentenceEncoder, samples.sentences, "Cosine", 2, 5e-4),
     )
