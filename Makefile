@@ -6,7 +6,7 @@ STAMP := .venv/installed
 # Set in some containers; it makes every start compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-local test-api test-e2e test-faults cluster-up cluster-down cluster-env images bench-operator bench-training check format generate lock clean
+.PHONY: demo test test-unit test-local test-api test-e2e test-faults cluster-up cluster-down cluster-env images bench-operator bench-training check format generate lock clean test-compression bench-compression
 
 demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
 	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
@@ -18,7 +18,7 @@ demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine,
 test: $(STAMP)  ## all tests that this machine can run; the end names those that it cannot
 	$(BIN)/python tests/tiers.py
 
-test-unit test-local test-api test-e2e: $(STAMP)
+test-unit test-local test-api test-e2e test-compression: $(STAMP)
 	$(BIN)/python tests/tiers.py $(@:test-%=%)
 
 test-faults: $(STAMP)  ## every fault of a training, in the process cluster and on a real node
@@ -39,6 +39,9 @@ bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a ta
 
 bench-training: $(STAMP)  ## seconds from a fault to training again, on a real node; prints a table
 	@PYTHONPATH=tests/cluster:tests/faults:images $(BIN)/python tests/benchmarks/training.py --repeat $(or $(REPEAT),10)
+
+bench-compression: $(STAMP)  ## our compression beside the defaults of others, on networks trained here; prints a table
+	@PYTHONPATH=tests/compression $(BIN)/python tests/benchmarks/compression_models.py
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
 	@$(PYTHON) images/build.py $(if $(PUSH),--push $(PUSH)) $(if $(BASE),--base $(BASE))

@@ -16,11 +16,15 @@ TIERS = {
     "local": ["tests/conformance", "tests/local"],
     "api": ["tests/api", *PARALLEL],
     "e2e": ["tests/e2e"],
+    "compression": ["tests/compression"],
 }
+ON_REQUEST = {"compression"}
+"""Too long for every day."""
 MEANING = {
     "unit": "pure code",
     "local": "processes of this machine",
     "api": "a real Kubernetes API server; its first run builds it, about 8 minutes on 2 cores",
+    "compression": "compression of networks that are trained first, about 10 minutes on 2 cores",
     "e2e": "a real node, images and the Helm chart; its first run builds them, about 10 minutes on 2 cores",
 }
 ROOT = Path(__file__).parents[1]
@@ -28,8 +32,8 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tier", nargs="*", help=f"of {', '.join(TIERS)}; default: all")
-    tiers = parser.parse_args().tier or list(TIERS)
+    parser.add_argument("tier", nargs="*", help=f"of {', '.join(TIERS)}; default: all but {', '.join(ON_REQUEST)}")
+    tiers = parser.parse_args().tier or [tier for tier in TIERS if tier not in ON_REQUEST]
     if unknown := set(tiers) - set(TIERS):
         parser.error(f"no such tier: {', '.join(sorted(unknown))}; there are {', '.join(TIERS)}")
     results = []

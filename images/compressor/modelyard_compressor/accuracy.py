@@ -10,9 +10,12 @@ from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.intervals import Interval, bootstrap
 from modelyard_compressor.sessions import Model, Tensor
 
-Metric = Literal["Top1", "Rmse", "Cosine"]
+Metric = Literal["Top1", "F1", "Rmse", "Cosine"]
 Scores = npt.NDArray[np.float64]
-"""One number a sample: correct or not (Top1), squared error (Rmse), cosine similarity (Cosine)."""
+"""One number a sample: correct or not (Top1), squared error (Rmse), cosine similarity (Cosine).
+
+For F1 a row a sample: the class answered and the class right, at each place.
+"""
 
 
 def evaluate(model: Model, data: DataSet, metric: Metric, batch: int) -> Scores:
@@ -42,7 +45,7 @@ def score(metric: Metric, outputs: Tensor, labels: Tensor) -> Scores:
 
     Raises CompressionError (LabelsMismatch).
     """
-    expected = outputs.shape[:-1] if metric == "Top1" else outputs.shape
+    expected = outputs.shape[:-1] if metric in ("Top1", "F1") else outputs.shape
     if labels.size != int(np.prod(expected)):
         raise CompressionError(
             "LabelsMismatch",
@@ -54,6 +57,9 @@ def score(metric: Metric, outputs: Tensor, labels: Tensor) -> Scores:
     match metric:
         case "Top1":
             scores: Scores = (outputs.argmax(axis=-1).reshape(rows) == labels.reshape(rows)).mean(axis=1)
+        case "F1":
+            classes = outputs.argmax(axis=-1).reshape(rows)
+            scores = np.stack([classes, labels.reshape(rows)], axis=1).astype(np.float64)
         case "Rmse":
             scores = np.square(answers - truth).mean(axis=1)
         case "Cosine":
@@ -63,7 +69,12 @@ def score(metric: Metric, outputs: Tensor, labels: Tensor) -> Scores:
 
 
 def accuracy(metric: Metric, scores: Scores) -> float:
-    """The metric's value over all samples: a share (Top1), a mean similarity (Cosine), or an error (Rmse)."""
+    """The metric's value over all samples: a share (Top1), a mean similarity (Cosine), or an error (Rmse).
+
+    F1 is the mean over the classes that are right or answered anywhere, each as important as the others.
+    """
+    if metric == "F1":
+        return _macro_f1(scores[:, 0].ravel(), scores[:, 1].ravel())
     mean = float(scores.mean())
     return mean**0.5 if metric == "Rmse" else mean
 
@@ -77,3 +88,13 @@ def drop(metric: Metric, baseline: Scores, candidate: Scores) -> float:
 def drop_interval(metric: Metric, baseline: Scores, candidate: Scores, seed: int) -> Interval:
     """The 95 % interval of the drop, by a paired bootstrap over samples."""
     return bootstrap(lambda chosen: drop(metric, baseline[chosen], candidate[chosen]), len(baseline), seed)
+
+
+def _macro_f1(answered: Scores, right: Scores) -> float:
+    """2 tp / (2 tp + fp + fn) for each class, and the mean of that (van Rijsbergen 1979, chapter 7)."""
+    _, codes = np.unique(np.concatenate([answered, right]), return_inverse=True)
+    given, true = codes[: answered.size], codes[answered.size :]
+    classes = int(codes.max()) + 1
+    hits = np.bincount(true[given == true], minlength=classes)
+    totals = np.bincount(given, minlength=classes) + np.bincount(true, minlength=classes)
+    return float((2 * hits / totals).mean())

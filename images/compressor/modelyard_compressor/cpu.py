@@ -9,6 +9,7 @@ ActivationType = Literal["U8", "S8"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
+_ARITHMETIC = ("avx", "amx", "fma", "asimd", "i8mm", "bf16", "sve")
 _ARM_MACHINES = frozenset({"aarch64", "arm64"})
 
 
@@ -29,6 +30,11 @@ class Cpu:
     def vnni(self) -> bool:
         """Whether products of 8-bit integers are summed in 32 bits by one instruction."""
         return bool(self.flags & _VNNI_FLAGS)
+
+    @property
+    def arithmetic_flags(self) -> list[str]:
+        """The flags that decide how numbers are multiplied, sorted."""
+        return sorted(flag for flag in self.flags if flag.startswith(_ARITHMETIC))
 
     @property
     def activation_type(self) -> ActivationType:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from modelyard.contract.reports import Decimal, GateResult, decimal
 from modelyard.contract.runs import GatesRun
+from modelyard_compressor.intervals import Interval
 from modelyard_compressor.results import CandidateFigures, MeasuredTrial
 
 _ROUNDING = 1e-9
@@ -13,13 +14,25 @@ _ROUNDING = 1e-9
 def judge(gates: GatesRun, figures: CandidateFigures) -> list[GateResult]:
     """The verdict of each gate that has a limit, named as in ``spec.gates``; latencies at the first batch size."""
     latency, speedup = figures.latencies[0].p99_milliseconds, figures.speedups[0].value
+    drop = observed_drop(gates, figures.accuracy_drop, figures.accuracy_drop_interval)
     verdicts = [
-        _at_most("maxAccuracyDrop", gates.max_accuracy_drop, figures.accuracy_drop),
+        _at_most("maxAccuracyDrop", gates.max_accuracy_drop, drop),
         _at_most("maxLatencyP99Milliseconds", gates.max_latency_p99_milliseconds, latency),
         _at_least("minSpeedup", gates.min_speedup, speedup),
         _at_most("maxSizeBytes", gates.max_size_bytes, figures.size_bytes),
+        _at_least("minInt8MacShare", gates.min_int8_mac_share, figures.int8_mac_share),
     ]
     return [verdict for verdict in verdicts if verdict is not None]
+
+
+def observed_drop(gates: GatesRun, drop: float, interval: Interval) -> float:
+    """The drop that the gate looks at: the measured one, or the upper end of its confidence interval."""
+    return interval.high if gates.accuracy_drop_by == "UpperBound" else drop
+
+
+def within(observed: float, limit: float) -> bool:
+    """Whether ``observed`` holds an upper ``limit``, but for what binary fractions cost."""
+    return observed <= limit + _ROUNDING
 
 
 def select(trials: Sequence[MeasuredTrial]) -> MeasuredTrial:
@@ -38,13 +51,13 @@ def refusal(gates: Sequence[GateResult]) -> str:
 def _at_most(name: str, limit: float | None, observed: float) -> GateResult | None:
     if limit is None:
         return None
-    return GateResult(name=name, limit=_text(limit), observed=_text(observed), passed=observed <= limit + _ROUNDING)
+    return GateResult(name=name, limit=_text(limit), observed=_text(observed), passed=within(observed, limit))
 
 
 def _at_least(name: str, limit: float | None, observed: float) -> GateResult | None:
     if limit is None:
         return None
-    return GateResult(name=name, limit=_text(limit), observed=_text(observed), passed=observed >= limit - _ROUNDING)
+    return GateResult(name=name, limit=_text(limit), observed=_text(observed), passed=within(-observed, -limit))
 
 
 def _text(value: float) -> Decimal:

@@ -1,42 +1,58 @@
-"""What share of a network's multiply-accumulates runs in 8-bit integers? Counted on the quantized graph."""
+"""How many multiply-accumulates does an executed operator do, and in integers or in floats?"""
 
 import math
+from collections.abc import Sequence
 
 import onnx
 
-from modelyard_compressor.shapes import Shapes, infer_shapes
+from modelyard_compressor.shapes import Shapes
 
-_OPERATORS = frozenset({"Conv", "MatMul", "Gemm", "LSTM"})
-_INTEGER_OPERATORS = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeLSTM"})
+INTEGER = frozenset(
+    {
+        "QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
+        "QGemm", "DynamicQuantizeLSTM", "QAttention", "MatMulNBits",
+    }
+)  # fmt: skip
+"""Operators of onnxruntime that multiply integers of at most 8 bits."""
+FLOAT = frozenset(
+    {"Conv", "FusedConv", "ConvTranspose", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "LSTM", "GRU", "RNN",
+     "Attention", "MultiHeadAttention"}
+)  # fmt: skip
+
+_KERNELS = {
+    "Conv": 1, "FusedConv": 1, "ConvInteger": 1, "ConvTranspose": 1, "QLinearConv": 3, "LSTM": 1, "GRU": 1, "RNN": 1,
+    "DynamicQuantizeLSTM": 1, "Attention": 1, "QAttention": 1,
+}  # fmt: skip
+"""The input that holds the weights, where the shapes of activations do not tell the work alone."""
+
+Shape = Sequence[int]
 
 
-def int8_share(model: onnx.ModelProto, input_shapes: Shapes) -> float:
-    """The share, 0 to 1, of the MACs of Conv, MatMul, Gemm and LSTM on 8-bit operands, for inputs so shaped.
+def macs(node: onnx.NodeProto, taken: Shape, made: Shape, weights: Shapes) -> int:
+    """The multiply-accumulates of one run of ``node``, which took a first input and made a first output so shaped.
 
-    onnxruntime runs such an operator between DequantizeLinear nodes as one integer kernel. Operators whose shapes
-    cannot be inferred count on neither side; without any MACs the share is 0.
+    ``weights`` are the shapes of the graph's initializers. 0 for other operators, and where a shape is missing.
     """
-    shapes = infer_shapes(model, input_shapes)
-    dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    total = integer = 0
-    for node in model.graph.node:
-        if node.op_type not in _OPERATORS | _INTEGER_OPERATORS:
-            continue
-        macs = _macs(node, shapes)
-        total += macs
-        if node.op_type in _INTEGER_OPERATORS or dequantized.issuperset(node.input[:2]):
-            integer += macs
-    return integer / total if total else 0.0
-
-
-def _macs(node: onnx.NodeProto, shapes: Shapes) -> int:
-    left, right, result = (shapes.get(name) for name in (node.input[0], node.input[1], node.output[0]))
-    if not left or not right or result is None:
+    if not taken or not made:
         return 0
-    if node.op_type in ("Conv", "ConvInteger"):
-        return math.prod(result) * math.prod(right[1:])
-    if node.op_type in ("LSTM", "DynamicQuantizeLSTM"):
-        # Each step of each sequence meets each input weight and each recurrent weight once.
-        return math.prod(left[:2]) * (math.prod(right) + math.prod(shapes.get(node.input[2], (0,))))
-    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-    return math.prod(result) * (left[0] if transposed else left[-1])
+    place = _KERNELS.get(node.op_type)
+    kernel = weights.get(node.input[place], (0,)) if place is not None else ()
+    work = 0
+    match node.op_type:
+        case "Conv" | "FusedConv" | "ConvInteger" | "QLinearConv":
+            work = math.prod(made) * math.prod(kernel[1:])
+        case "ConvTranspose":
+            work = math.prod(taken) * math.prod(kernel[1:])
+        case "LSTM" | "GRU" | "RNN" | "DynamicQuantizeLSTM":
+            # Each step of each sequence meets each input weight and each recurrent weight once.
+            work = math.prod(taken[:2]) * (math.prod(kernel) + math.prod(weights.get(node.input[2], (0,))))
+        case "Attention" | "QAttention":
+            work = math.prod(taken[:2]) * math.prod(kernel) + 2 * math.prod(made) * taken[1]
+        case "MultiHeadAttention":
+            work = 2 * math.prod(made) * taken[1]
+        case _ if node.op_type in INTEGER | FLOAT:
+            transposed = any(each.name == "transA" and each.i for each in node.attribute)
+            work = math.prod(made) * (taken[-2] if transposed else taken[-1])
+        case _:
+            pass
+    return work

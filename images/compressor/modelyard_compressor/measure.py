@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from modelyard.contract.runs import CompressRun
 from modelyard_compressor import accuracy, latency
@@ -13,7 +12,6 @@ from modelyard_compressor.accuracy import Scores
 from modelyard_compressor.data import DataSet
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.latency import Latency, Speedup
-from modelyard_compressor.macs import int8_share
 from modelyard_compressor.results import CandidateFigures, Figures
 from modelyard_compressor.sessions import Model
 
@@ -28,6 +26,8 @@ class Subject:
     path: Path
     model: Model
     scores: Scores
+    int8_mac_share: float = 0.0
+    """Of the work that onnxruntime executes."""
 
 
 def load(path: Path, run: CompressRun, evaluation: DataSet) -> Subject:
@@ -62,7 +62,7 @@ def measure(
         for of_candidate, timed in zip(speedups, samples[1:], strict=True):
             of_candidate.append(latency.speedup(samples[0], timed, size, run.seed))
     figures = [
-        _candidate_figures(baseline, candidate, run, evaluation, of_model, of_candidate)
+        _candidate_figures(baseline, candidate, run, of_model, of_candidate)
         for candidate, of_model, of_candidate in zip(candidates, latencies[1:], speedups, strict=True)
     ]
     return _figures(baseline, run, latencies[0]), figures
@@ -80,7 +80,6 @@ def _candidate_figures(
     baseline: Subject,
     candidate: Subject,
     run: CompressRun,
-    evaluation: DataSet,
     latencies: list[Latency],
     speedups: list[Speedup],
 ) -> CandidateFigures:
@@ -89,5 +88,5 @@ def _candidate_figures(
         accuracy_drop=accuracy.drop(run.metric, baseline.scores, candidate.scores),
         accuracy_drop_interval=accuracy.drop_interval(run.metric, baseline.scores, candidate.scores, run.seed),
         speedups=speedups,
-        int8_mac_share=int8_share(onnx.load(candidate.path), evaluation.shapes(candidate.model.batch or 1)),
+        int8_mac_share=candidate.int8_mac_share,
     )

@@ -1,4 +1,4 @@
-"""How does a float graph get ready for quantization? Shapes inferred, constants folded, batch norms fused."""
+"""How does a float graph get ready for quantization? Shapes inferred, constants folded, norms and biases fused."""
 
 import logging
 from pathlib import Path
@@ -7,6 +7,8 @@ import onnx
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from modelyard_compressor.failures import CompressionError
+from modelyard_compressor.folding import fold_biases
+from modelyard_compressor.shapes import infer_shapes
 
 
 class _Errors(logging.Handler):
@@ -28,6 +30,7 @@ def optimise(source: Path, target: Path) -> None:
     if _untyped(onnx.load(target)):
         _prepare(source, target, symbolic=True)
     model = onnx.load(target)
+    fold_biases(model, infer_shapes(model, {}))
     _drop_unused_domains(model)
     onnx.save(model, target)
 

@@ -63,13 +63,13 @@ def readable_percent(share: float) -> str:
 
 
 def readable_score(metric: Metric, value: float) -> str:
-    """Top1 in percent, others to four significant digits."""
-    return f"{value * 100:.2f}{_SPACE}%" if metric == "Top1" else f"{value:.4g}"
+    """Top1 and F1 in percent, others to four significant digits."""
+    return f"{value * 100:.2f}{_SPACE}%" if metric in ("Top1", "F1") else f"{value:.4g}"
 
 
 def readable_difference(metric: Metric, value: float, plus: str = "") -> str:
-    """Top1 in percentage points, others to three significant digits; with a true minus sign, and ``plus`` for gains."""
-    text = f"{value * 100:.2f}{_SPACE}pp" if metric == "Top1" else f"{value:.3g}"
+    """Top1 and F1 in percentage points, others to three digits; with a true minus sign, and ``plus`` for gains."""
+    text = f"{value * 100:.2f}{_SPACE}pp" if metric in ("Top1", "F1") else f"{value:.3g}"
     if value == 0:
         return text.removeprefix("-")
     return text.replace("-", "−", 1) if value < 0 else plus + text

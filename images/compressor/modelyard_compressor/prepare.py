@@ -15,7 +15,9 @@ from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.measure import Subject, check_batch_sizes
 from modelyard_compressor.sessions import Model, Tensor
 from modelyard_compressor.source import Source, open_source
-from modelyard_compressor.trials import Trial, plan
+from modelyard_compressor.trials import Trial, plan, sampled
+
+_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Prepared:
     calibration: DataSet | None
     """Absent where none was named and the source carries none."""
     drawn: dict[str, Tensor] | None
-    """The calibration samples to use; absent where no trial is static."""
+    """The calibration samples to use; absent where no trial needs any."""
     shared_samples: int
     """Evaluation samples that the calibration file also holds."""
     cpu: Cpu
     trials: list[Trial]
+    left_out: int
+    """Combinations of the recipe that are beyond ``search.maxTrials``."""
 
     @property
     def drawn_samples(self) -> int:
@@ -44,9 +48,12 @@ def prepare(run: CompressRun) -> Prepared:
     """Verify, read, evaluate and plan.
 
     Raises StorageError, and CompressionError: EvaluationMissing, CalibrationMissing, CalibrationEqualsEvaluation,
-    SourceUnusable, BatchSizeUnsupported, NothingToQuantize, and what reading and evaluating the data raise.
+    SourceUnusable, CustomOperator, BatchSizeUnsupported, NothingToQuantize, and what reading and evaluating the data
+    raise.
     """
     source = open_source(run.source)
+    graph = onnx.load(source.model).graph
+    check_operators(graph)
     with _usable(source):
         model = Model(source.model, run.threads)
     check_batch_sizes(run.batch_sizes, model)
@@ -56,15 +63,31 @@ def prepare(run: CompressRun) -> Prepared:
     calibration = read_data("calibration", run.calibration, source, model.dtypes)
     shared = shared_samples(calibration, evaluation) if calibration else 0
     cpu = this_cpu()
-    trials = plan(run.quantize, {node.op_type for node in onnx.load(source.model).graph.node}, cpu)
+    planned = plan(run.quantize, {node.op_type for node in graph.node}, cpu)
+    trials = sampled(planned, run.search.max_trials, run.seed)
     drawn = None
-    if any(trial.mode == "Static" for trial in trials):
-        if calibration is None:
-            raise _missing("calibration", source)
+    if calibration is None and any(trial.mode == "Static" for trial in trials):
+        raise _missing("calibration", source)
+    if calibration is not None and any(trial.mode == "Static" or trial.range_repair for trial in trials):
         drawn = calibration.rows(choose(len(calibration), run.calibration_samples, run.seed, model.batch or 1))
     with _usable(source):
         baseline = Subject(source.model, model, accuracy.evaluate(model, evaluation, run.metric, max(run.batch_sizes)))
-    return Prepared(source, baseline, evaluation, calibration, drawn, shared, cpu, trials)
+    left_out = len(planned) - len(trials)
+    return Prepared(source, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out)
+
+
+def check_operators(graph: onnx.GraphProto) -> None:
+    """Raises CompressionError (CustomOperator) where the graph holds an operator of no standard domain.
+
+    It could be neither optimised nor quantized, and the server would not know it.
+    """
+    custom = sorted({f"{node.domain}.{node.op_type}" for node in graph.node if node.domain not in _DOMAINS})
+    if custom:
+        raise CompressionError(
+            "CustomOperator",
+            f"spec.source: the model holds custom operators ({', '.join(custom)}); "
+            "export it with operators of ONNX or onnxruntime alone",
+        )
 
 
 @contextmanager

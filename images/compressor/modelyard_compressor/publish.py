@@ -1,32 +1,38 @@
 """How does the selected candidate become an artefact? Re-loaded and evaluated where it lies last, then published."""
 
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from modelyard.contract.artifact import CALIBRATION_FILE, EVALUATION_FILE, MODEL_FILE
+from modelyard.contract.artifact import CALIBRATION_FILE, EVALUATION_FILE, MODEL_FILE, Provenance
 from modelyard.contract.reports import PublishedArtifact
 from modelyard.contract.runs import CompressRun
 from modelyard.storage import artifacts
 from modelyard.storage.errors import StorageError
 from modelyard_compressor.data import DataSet
 from modelyard_compressor.measure import Subject, load
-from modelyard_compressor.results import CandidateFigures
 from modelyard_compressor.source import Source
 
 FRAMEWORKS = ("numpy", "onnx", "onnxruntime")
 
 
 def publish(
-    selected: Subject, figures: CandidateFigures, source: Source, run: CompressRun, evaluation: DataSet, scratch: Path
+    selected: Subject,
+    metrics: Mapping[str, float],
+    provenance: Provenance,
+    source: Source,
+    run: CompressRun,
+    evaluation: DataSet,
+    scratch: Path,
 ) -> PublishedArtifact:
     """Publish the candidate under ``run.output``, with the source's own data files.
 
-    The artefact is put together in the empty folder ``scratch``. Its metrics hold no latency: the same job on the same
-    data gives the same bytes, hence the same digest. Raises StorageError, among them CandidateChanged where the copy
-    does not answer as the candidate did when it was measured.
+    The artefact is put together in the empty folder ``scratch``. Its ``metrics`` hold no latency: the same job on the
+    same data gives the same bytes, hence the same digest. Raises StorageError, among them CandidateChanged where the
+    copy does not answer as the candidate did when it was measured.
     """
     shutil.copyfile(selected.path, scratch / MODEL_FILE)
     for name in (CALIBRATION_FILE, EVALUATION_FILE):
@@ -41,12 +47,9 @@ def publish(
         scratch,
         inputs=source.manifest.inputs,
         outputs=source.manifest.outputs,
-        metrics={
-            "accuracy": figures.accuracy,
-            "accuracyDrop": figures.accuracy_drop,
-            "int8MacShare": figures.int8_mac_share,
-        },
+        metrics=metrics,
         frameworks={name: version(name) for name in FRAMEWORKS},
         lineage=run.lineage.model_copy(update={"parent": source.reference.digest}),
+        provenance=provenance,
     )
     return artifacts.publish(scratch, manifest, run.output.uri, run.output.secret)

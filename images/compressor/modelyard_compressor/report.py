@@ -13,7 +13,7 @@ from modelyard_compressor.accuracy import Metric
 from modelyard_compressor.data import DataOrigin
 from modelyard_compressor.latency import NOISY
 from modelyard_compressor.layers import Layer
-from modelyard_compressor.results import Figures, InfeasibleTrial, MeasuredTrial
+from modelyard_compressor.results import Figures, InfeasibleTrial, MeasuredTrial, pareto
 
 HTML_FILE = "report.html"
 JSON_FILE = "report.json"
@@ -26,7 +26,7 @@ class DataReport(Document):
     calibration: DataOrigin | None = None
     """Absent where no trial needed it and the source carries none."""
     calibration_samples: int
-    """How many of them were drawn; 0 where no trial is static."""
+    """How many of them were drawn; 0 where no trial needs any."""
     shared_samples: int
     """Evaluation samples that the calibration file also holds."""
     seed: int
@@ -38,6 +38,8 @@ class Machine(Document):
     cpu_model: str
     architecture: str
     vnni: bool
+    flags: list[str] = []
+    """Those that decide how numbers are multiplied."""
     threads: int
     throttled_periods: int | None = None
     """Scheduling periods in which the CPU limit stopped the pod while it measured; absent where unknown."""
@@ -56,7 +58,7 @@ class Report(Document):
     metric: Metric
     source: ArtifactReference
     artifact: PublishedArtifact | None = None
-    """Absent where a gate said no."""
+    """Absent where a gate said no and the source was not to be published instead."""
     lineage: Lineage
     data: DataReport
     machine: Machine
@@ -64,6 +66,10 @@ class Report(Document):
     baseline: Figures
     trials: list[MeasuredTrial]
     infeasible: list[InfeasibleTrial]
+    skipped: list[str] = []
+    """Trials for which there was no time."""
+    left_out: int = 0
+    """Combinations of the recipe beyond ``search.maxTrials``."""
     selected: str
     """The name of one of ``trials``."""
     layers: list[Layer]
@@ -75,6 +81,11 @@ class Report(Document):
     def chosen(self) -> MeasuredTrial:
         """The selected trial."""
         return next(trial for trial in self.trials if trial.name == self.selected)
+
+    @property
+    def front(self) -> list[str]:
+        """The names of the trials on the Pareto front of accuracy, median latency and size."""
+        return [trial.name for trial in pareto(self.trials)]
 
     @property
     def noisy(self) -> bool:

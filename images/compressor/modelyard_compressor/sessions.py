@@ -14,20 +14,31 @@ _ERROR = 3
 _NUMPY_NAMES = {"float": "float32", "double": "float64"}
 
 
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """As the server has them. Spinning is off: under a CPU limit a spinning thread burns the quota of working ones
+    (onnxruntime#29510).
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERROR
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A session for the model at ``path``. Raises onnxruntime's exceptions."""
+    return onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
+
+
 class Model:
     """An ONNX model in an inference session on the CPU execution provider.
 
-    Spinning is off: under a CPU limit a spinning thread burns the quota that the working ones need
-    (onnxruntime#29510). Raises onnxruntime's exceptions where the file is no model or holds an unknown operator.
+    Raises onnxruntime's exceptions where the file is no model or holds an unknown operator.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERROR
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(path, threads)
         self.dtypes: dict[str, str] = {
             node.name: _numpy_name(node.type.removeprefix("tensor(").removesuffix(")"))
             for node in self._session.get_inputs()

@@ -32,11 +32,17 @@ def open_source(place: ArtifactPlace) -> Source:
     """The artefact at ``place``, in this pod.
 
     Raises StorageError (ArtifactMissing, DigestMismatch, what ``open_store`` and the storage raise) and
-    CompressionError (ModelMissing).
+    CompressionError (ModelMissing, SignatureMissing).
     """
     directory, manifest = open_artifact(place, place.secret)
     if manifest.file(MODEL_FILE) is None:
         raise CompressionError(
             "ModelMissing", f"spec.source: {place.uri} holds no {MODEL_FILE}; let the training save its model"
+        )
+    if not manifest.inputs or not manifest.outputs:
+        raise CompressionError(
+            "SignatureMissing",
+            f"spec.source: the manifest of {place.uri} names no {'outputs' if manifest.inputs else 'inputs'}; "
+            "publish it with the signature of its model, as `save` of the trainer does",
         )
     return Source(ArtifactReference(uri=place.uri, digest=place.digest), directory, manifest)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from itertools import product
+from random import Random
 from typing import Literal
 
 from modelyard.contract.base import Document
@@ -9,7 +10,7 @@ from modelyard.contract.runs import QuantizeRun
 from modelyard_compressor.cpu import ActivationType, Cpu
 from modelyard_compressor.failures import CompressionError
 
-Mode = Literal["Static", "Dynamic"]
+Mode = Literal["Static", "Dynamic", "Int4", "Float16"]
 CalibrationMethod = Literal["MinMax", "Entropy", "Percentile"]
 
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
@@ -17,26 +18,31 @@ _DYNAMIC = frozenset({"MatMul", "Gemm", "LSTM", "Attention", "Gather"})
 
 
 class Trial(Document):
-    """One way to quantize a model. Weights are signed 8-bit integers always."""
+    """One way to make a model smaller. Eight-bit weights are signed always."""
 
     mode: Mode
-    activation: ActivationType
-    per_channel: bool
-    reduce_range: bool
+    activation: ActivationType | None = None
+    """Set for Static and Dynamic."""
+    per_channel: bool = False
+    reduce_range: bool = False
     """Weights keep to 7 bits."""
     calibration_method: CalibrationMethod | None = None
     """Set for Static."""
+    range_repair: bool = False
+    """Channel ranges are evened out before, and biases corrected after."""
 
     @property
     def name(self) -> str:
-        """A readable name that holds every axis, such as ``static-u8s8-perchannel-minmax``."""
-        parts = [
-            self.mode,
-            f"{self.activation}S8",
-            "7bit" if self.reduce_range else None,
-            "perchannel" if self.per_channel else "pertensor",
-            self.calibration_method,
-        ]
+        """A readable name that holds every axis, such as ``static-u8s8-perchannel-minmax-repaired``."""
+        parts: list[str | None] = [self.mode]
+        if self.activation is not None:
+            parts += [
+                f"{self.activation}S8",
+                "7bit" if self.reduce_range else None,
+                "perchannel" if self.per_channel else "pertensor",
+                self.calibration_method,
+                "repaired" if self.range_repair else None,
+            ]
         return "-".join(part for part in parts if part).lower()
 
 
@@ -59,19 +65,35 @@ def auto_mode(op_types: Collection[str]) -> Mode:
 def plan(axes: QuantizeRun, op_types: Collection[str], cpu: Cpu) -> list[Trial]:
     """Each combination of the axes once, in the order given, for a model of those operators on that CPU.
 
-    Raises CompressionError (NothingToQuantize) where mode is Auto and there is nothing to quantize.
+    Axes that a mode does not have count once. Raises CompressionError (NothingToQuantize) where mode is Auto and there
+    is nothing to quantize.
     """
     saturates = {"Auto": cpu.saturates, "Always": True, "Never": False}[axes.reduce_range]
     trials: list[Trial] = []
-    for asked, per_channel, method in product(axes.mode, axes.per_channel, axes.calibration_method):
+    for asked, per_channel, method, repair in product(
+        axes.mode, axes.per_channel, axes.calibration_method, axes.range_repair
+    ):
         mode = auto_mode(op_types) if asked == "Auto" else asked
-        trial = Trial(
-            mode=mode,
-            activation=cpu.activation_type if mode == "Static" else "U8",
-            per_channel=per_channel,
-            reduce_range=saturates,
-            calibration_method=method if mode == "Static" else None,
-        )
+        match mode:
+            case "Static" | "Dynamic":
+                trial = Trial(
+                    mode=mode,
+                    activation=cpu.activation_type if mode == "Static" else "U8",
+                    per_channel=per_channel,
+                    reduce_range=saturates,
+                    calibration_method=method if mode == "Static" else None,
+                    range_repair=repair,
+                )
+            case "Int4" | "Float16":
+                trial = Trial(mode=mode)
         if trial not in trials:
             trials.append(trial)
     return trials
+
+
+def sampled(trials: list[Trial], most: int, seed: int) -> list[Trial]:
+    """At most so many of the trials, in their order: the first one, and others drawn by ``seed``."""
+    if len(trials) <= most:
+        return trials
+    drawn = {0, *Random(seed).sample(range(1, len(trials)), most - 1)}  # noqa: S311 (no secret)
+    return [trial for index, trial in enumerate(trials) if index in drawn]

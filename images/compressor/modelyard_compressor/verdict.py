@@ -14,13 +14,19 @@ class Verdict:
     """A result, good or bad. What gives no result is an exception."""
 
     outcome: Literal["Succeeded", "Rejected"]
-    reason: Literal["AllGatesMet", "GatesNotMet"]
+    reason: Literal["AllGatesMet", "GatesNotMet", "BaselinePublished"]
     message: str
 
 
 def verdict(selected: MeasuredTrial, baseline: Figures, run: CompressRun) -> Verdict:
-    """Succeeded with what was gained, or Rejected with each failed gate."""
+    """Succeeded with what was gained, or Rejected with each failed gate.
+
+    Succeeded too where ``onFailure`` asks for the source model in the rejected one's place.
+    """
     noise = _noise(baseline)
+    if not selected.passed and run.gates.on_failure == "PublishBaseline":
+        message = f"the source model is published unchanged; {selected.name}: {refusal(selected.gates)}{noise}"
+        return Verdict("Succeeded", "BaselinePublished", message)
     if not selected.passed:
         return Verdict("Rejected", "GatesNotMet", f"{selected.name}: {refusal(selected.gates)}{noise}")
     figures, speedup = selected.figures, selected.figures.speedups[0]

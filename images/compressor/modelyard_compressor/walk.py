@@ -6,27 +6,35 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import onnx
+from pydantic import JsonValue
 
 from modelyard.contract import layout
 from modelyard.contract.digest import short
-from modelyard.contract.reports import Environment, ProgressReport, Termination
+from modelyard.contract.reports import Environment, ProgressReport, PublishedArtifact, Termination, TrialCounts
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.store import open_store
 from modelyard_compressor import gates
-from modelyard_compressor.attempts import Built, attempt_all
-from modelyard_compressor.layers import Layer, affordable, layers, output_noise
+from modelyard_compressor.attempts import Attempts, Built, attempt_all
+from modelyard_compressor.compose import Outcome, compose, provenance
+from modelyard_compressor.failures import CompressionError
+from modelyard_compressor.ledger import Ledger
 from modelyard_compressor.measure import measure
 from modelyard_compressor.optimise import optimise
 from modelyard_compressor.page import render
 from modelyard_compressor.prepare import Prepared, prepare
 from modelyard_compressor.publish import FRAMEWORKS, publish
-from modelyard_compressor.report import DataReport, Machine, Report, publish_report
-from modelyard_compressor.results import MeasuredTrial
+from modelyard_compressor.report import publish_report
+from modelyard_compressor.results import Figures, InfeasibleTrial, MeasuredTrial, pareto
+from modelyard_compressor.saturation import saturation_risk
 from modelyard_compressor.throttling import throttled_since, throttling
 from modelyard_compressor.verdict import verdict
+from modelyard_compressor.workbench import Workbench, name_nodes
 
 LOG = logging.getLogger(__name__)
+
+_MOST_POINTS = 20
 
 
 def compress(run: CompressRun) -> Termination:
@@ -36,69 +44,43 @@ def compress(run: CompressRun) -> Termination:
     """
     scratch = _empty(layout.root() / layout.WORK / "compressor")
     _announce("Verifying", 0, None)
-    open_store(run.output.uri, run.output.secret).check()  # what cannot be written to is worth knowing before the work
+    output = open_store(run.output.uri, run.output.secret)
+    output.check()  # what cannot be written to is worth knowing before the work
     prepared = prepare(run)
     _log_prepared(prepared, run)
     steps = len(prepared.trials) + 4
 
     _announce("Optimising", 0, steps)
-    float_model = prepared.source.model
-    if run.optimise:
-        float_model = scratch / "optimised.onnx"
-        optimise(prepared.source.model, float_model)
+    workbench = _workbench(prepared, run, scratch)
+    ledger = Ledger(output / f"{run.report_name}-trials", _context(prepared, run))
 
-    built, infeasible = attempt_all(
-        prepared, run, float_model, scratch, announce=lambda number: _announce("Quantizing", 1 + number, steps)
+    attempts = attempt_all(
+        prepared, run, workbench, ledger, announce=lambda number: _announce("Quantizing", 1 + number, steps)
     )
 
     _announce("Measuring", steps - 3, steps)
     before = throttling()
-    baseline, figures = measure(prepared.baseline, [trial.subject for trial in built], run, prepared.evaluation)
+    baseline, trials, attempts = _measured(attempts, prepared, run)
     throttled = throttled_since(before)
 
     _announce("Gating", steps - 2, steps)
-    trials = [
-        MeasuredTrial(name=of.trial.name, trial=of.trial, figures=measured, gates=gates.judge(run.gates, measured))
-        for of, measured in zip(built, figures, strict=True)
-    ]
     for trial in trials:
         LOG.info("%s: %s", trial.name, "holds its gates" if trial.passed else gates.refusal(trial.gates))
     selected = gates.select(trials)
-    chosen = built[trials.index(selected)]
+    chosen = attempts.built[trials.index(selected)]
     result = verdict(selected, baseline, run)
     LOG.info("%s (%s): %s", result.outcome, result.reason, result.message)
 
     _announce("Publishing", steps - 1, steps)
     artifact = None
-    if selected.passed:
-        artifact = publish(
-            chosen.subject, selected.figures, prepared.source, run, prepared.evaluation, _empty(scratch / "artifact")
-        )
+    if result.outcome == "Succeeded":
+        artifact = _published(selected, chosen, baseline, prepared, run, _empty(scratch / "artifact"))
         LOG.info("published %s at %s", artifact.digest, artifact.uri)
-    quantized = onnx.load(chosen.subject.path)
-    report = Report(
-        created=datetime.now(UTC),
-        identity=run.identity,
-        outcome=result.outcome,
-        reason=result.reason,
-        message=result.message,
-        metric=run.metric,
-        source=prepared.source.reference,
-        artifact=artifact,
-        lineage=run.lineage,
-        data=_data_report(prepared, run),
-        machine=_machine(prepared, run, throttled),
-        limits=run.gates,
-        baseline=baseline,
-        trials=trials,
-        infeasible=infeasible,
-        selected=selected.name,
-        layers=_layers(chosen, prepared, float_model, quantized, scratch),
-        opset=next(domain.version for domain in quantized.opset_import if not domain.domain),
-        ir_version=quantized.ir_version,
-    )
+    outcome = Outcome(result, baseline, trials, selected, chosen, attempts, artifact, throttled)
+    report = compose(outcome, prepared, run, workbench)
     location = publish_report(report, render(report), run.output, run.report_name)
     LOG.info("report at %s", location.html)
+    ledger.clear()
     _announce("Publishing", steps, steps)
     return Termination(
         outcome=result.outcome,
@@ -108,11 +90,99 @@ def compress(run: CompressRun) -> Termination:
         baseline=baseline.measurement(),
         selected=selected.candidate(),
         gates=selected.gates,
+        trials=TrialCounts(
+            measured=len(trials),
+            infeasible=len(attempts.infeasible),
+            skipped=len(attempts.skipped) + prepared.left_out,
+        ),
+        pareto=[trial.point() for trial in pareto(trials)[:_MOST_POINTS]],
         environment=Environment(
-            cpu_model=prepared.cpu.model, vnni=prepared.cpu.vnni, onnxruntime=version("onnxruntime")
+            cpu_model=prepared.cpu.model,
+            vnni=prepared.cpu.vnni,
+            cpu_flags=prepared.cpu.arithmetic_flags,
+            onnxruntime=version("onnxruntime"),
         ),
         report=location,
     )
+
+
+def _workbench(prepared: Prepared, run: CompressRun, scratch: Path) -> Workbench:
+    float_model = scratch / "float.onnx"
+    if run.optimise:
+        optimise(prepared.source.model, float_model)
+    model = onnx.load(float_model if run.optimise else prepared.source.model)
+    name_nodes(model)
+    onnx.save(model, float_model)
+    batch = prepared.baseline.model.batch or 1
+    probe = prepared.evaluation.rows(np.arange(batch) % len(prepared.evaluation))
+    return Workbench(float_model, scratch, probe, prepared.drawn, batch, run.threads)
+
+
+def _context(prepared: Prepared, run: CompressRun) -> JsonValue:
+    """All that the result of a trial depends on, besides the trial."""
+    return {
+        "source": run.source.digest,
+        "calibration": prepared.calibration.origin.digest if prepared.calibration else None,
+        "evaluation": prepared.evaluation.origin.digest,
+        "samples": run.calibration_samples,
+        "seed": run.seed,
+        "metric": run.metric,
+        "optimise": run.optimise,
+        "batch": max(run.batch_sizes),
+        "fallback": run.quantize.accuracy_fallback_nodes,
+        "drop": run.gates.max_accuracy_drop,
+        "dropBy": run.gates.accuracy_drop_by,
+        "flags": list(prepared.cpu.arithmetic_flags),
+        "frameworks": {name: version(name) for name in FRAMEWORKS},
+    }
+
+
+def _measured(
+    attempts: Attempts, prepared: Prepared, run: CompressRun
+) -> tuple[Figures, list[MeasuredTrial], Attempts]:
+    """The figures of the source and of each trial, less those that store in 16 bits and turned out slower."""
+    built = attempts.built
+    baseline, figures = measure(prepared.baseline, [each.subject for each in built], run, prepared.evaluation)
+    trials: list[MeasuredTrial] = []
+    kept: list[Built] = []
+    slower: list[InfeasibleTrial] = []
+    for of, measured in zip(built, figures, strict=True):
+        if of.trial.mode == "Float16" and measured.speedups[0].interval.high < 1:
+            error = f"float16 runs at {measured.speedups[0].value:.2f} of the source's speed on this CPU; take Static"
+            slower.append(InfeasibleTrial(name=of.name, trial=of.trial, error=error))
+            continue
+        kept.append(of)
+        trials.append(
+            MeasuredTrial(
+                name=of.name,
+                trial=of.trial,
+                figures=measured,
+                gates=gates.judge(run.gates, measured),
+                excluded=of.excluded,
+                saturation_risk=saturation_risk(onnx.load(of.subject.path)),
+                unasked=of.execution.unasked(of.excluded),
+            )
+        )
+    if not trials:
+        raise CompressionError("AllTrialsInfeasible", f"spec.recipe: {'; '.join(each.error for each in slower)}")
+    return baseline, trials, Attempts(kept, [*attempts.infeasible, *slower], attempts.skipped)
+
+
+def _published(
+    selected: MeasuredTrial, chosen: Built, baseline: Figures, prepared: Prepared, run: CompressRun, scratch: Path
+) -> PublishedArtifact:
+    if selected.passed:
+        figures = selected.figures
+        metrics = {
+            "accuracy": figures.accuracy,
+            "accuracyDrop": figures.accuracy_drop,
+            "int8MacShare": figures.int8_mac_share,
+        }
+        subject, made_by = chosen.subject, provenance(chosen, prepared, run)
+    else:
+        metrics = {"accuracy": baseline.accuracy, "accuracyDrop": 0.0, "int8MacShare": 0.0}
+        subject, made_by = prepared.baseline, provenance(None, prepared, run)
+    return publish(subject, metrics, made_by, prepared.source, run, prepared.evaluation, scratch)
 
 
 def _announce(stage: str, step: int, total: int | None) -> None:
@@ -136,39 +206,3 @@ def _log_prepared(prepared: Prepared, run: CompressRun) -> None:
         prepared.shared_samples,
         ", ".join(trial.name for trial in prepared.trials),
     )
-
-
-def _data_report(prepared: Prepared, run: CompressRun) -> DataReport:
-    return DataReport(
-        evaluation=prepared.evaluation.origin,
-        calibration=prepared.calibration.origin if prepared.calibration else None,
-        calibration_samples=prepared.drawn_samples,
-        shared_samples=prepared.shared_samples,
-        seed=run.seed,
-    )
-
-
-def _machine(prepared: Prepared, run: CompressRun, throttled: int | None) -> Machine:
-    return Machine(
-        cpu_model=prepared.cpu.model,
-        architecture=prepared.cpu.machine,
-        vnni=prepared.cpu.vnni,
-        threads=run.threads,
-        throttled_periods=throttled,
-        frameworks={name: version(name) for name in FRAMEWORKS},
-    )
-
-
-def _layers(
-    chosen: Built, prepared: Prepared, float_path: Path, quantized: onnx.ModelProto, scratch: Path
-) -> list[Layer]:
-    float_model = onnx.load(float_path)
-    batch = prepared.baseline.model.batch or 1
-    noise: dict[str, float] = {}
-    if chosen.trial.mode == "Static" and affordable(float_model, prepared.evaluation.shapes(batch)):
-        try:
-            noise = output_noise(float_path, chosen.subject.path, prepared.evaluation, batch, scratch)
-        except Exception:
-            # A picture less in the report is no reason to lose the result.
-            LOG.exception("the noise of each layer could not be measured")
-    return layers(float_model, quantized, noise)

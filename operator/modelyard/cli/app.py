@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from modelyard.api.metadata import KubeObject
-from modelyard.cli import asking, deletion, generate, logs, running
+from modelyard.cli import asking, deletion, generate, logs, reports, running
 from modelyard.cli.errors import BadInput
 from modelyard.cli.files import KINDS_BY_NAME, key_of, kind_of, read, state_folder
 from modelyard.cli.tables import object_table
@@ -103,6 +103,19 @@ def predict(
 ) -> None:
     """Ask a service; without --input, about the samples that its model was evaluated on."""
     asking.ask(state_folder(state), name, namespace, input_file, protocol, samples)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="The CompressionJob")],
+    *,
+    path: Annotated[bool, typer.Option("--path", help="Print where the page lies, and open nothing")] = False,
+    namespace: Namespace = "default",
+    state: State = None,
+) -> None:
+    """Open the report of a compression in a browser."""
+    page = reports.page_of(state_folder(state), name, namespace)
+    typer.echo(page if path else reports.open_page(page))
 
 
 @app.command()

@@ -13,16 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from modelyard.api.metadata import ObjectKey
-from modelyard.api.references import StoredArtifact
-from modelyard.api.workloads import Secret
 from modelyard.cli.errors import BadInput
+from modelyard.cli.places import place
 from modelyard.clusters.process.store import ObjectStore
 from modelyard.contract.artifact import EVALUATION_FILE, LABELS, MANIFEST_FILE, Manifest
 from modelyard.kinds.modelservice.model import ModelService
 from modelyard.storage.errors import MissingError, StorageError
-from modelyard.storage.keys import keys_of
-from modelyard.storage.store import Store, store_at
-from modelyard.storage.uri import parse
+from modelyard.storage.store import Store
 
 PROTOCOLS = ("v2", "v2-binary", "v1")
 BATCH = 8
@@ -72,20 +69,11 @@ def _target(state: Path, name: str, namespace: str) -> Target:
     if status.url is None or status.model is None:
         raise BadInput(f"ModelService {name!r} serves nothing yet: {status.message}")
     try:
-        artifact = _stored(state, namespace, status.model)
+        artifact = place(state, namespace, status.model.uri, status.model.secret)
         manifest = Manifest.model_validate_json(artifact.fetch(MANIFEST_FILE).read_bytes())
     except StorageError as error:
         raise BadInput(str(error)) from error
     return Target(status.url, name, artifact, manifest)
-
-
-def _stored(state: Path, namespace: str, model: StoredArtifact) -> Store:
-    """Where the model lies, as its pod sees it; the keys to a bucket are those of the Secret in the state folder."""
-    if model.secret is None:
-        return store_at(parse(model.uri), None, state)
-    secret = ObjectStore(state / "objects").typed(ObjectKey("Secret", namespace, model.secret), Secret)
-    content = {} if secret is None else {name: text.decode().strip() for name, text in secret.content.items()}
-    return store_at(parse(model.uri), keys_of(model.secret, content), state)
 
 
 def _read(path: Path, manifest: Manifest) -> Tensors:

@@ -57,6 +57,25 @@ class Lineage(Document):
     """Digest of the artefact that this one was made from."""
 
 
+class Provenance(Document):
+    """What a compressed model was made with, beside its source, its spec and the versions of packages."""
+
+    trial: str
+    """The way of compression that was selected; Baseline where the source model itself was published."""
+    recipe_digest: Digest
+    """Digest of the steps, the search and the metric."""
+    excluded: list[str] = []
+    """Nodes that were left in float for the accuracy gate."""
+    calibration_digest: Digest | None = None
+    """Digest of the calibration file; absent where none was used."""
+    evaluation_digest: Digest
+    """Digest of the evaluation file."""
+    image_digest: Digest | None = None
+    """Digest of the compressor's image, where the spec or the operator named it by digest."""
+    cpu_flags: list[str] = []
+    """The flags of the CPU that the model was made and measured on which decide how numbers are multiplied."""
+
+
 class Manifest(Document):
     """What ``manifest.json`` holds. Its digest is the artefact's digest.
 
@@ -73,6 +92,8 @@ class Manifest(Document):
     frameworks: dict[str, str]
     """Versions of the packages that wrote the files, by distribution name."""
     lineage: Lineage
+    provenance: Provenance | None = None
+    """Of compressed models."""
 
     @property
     def digest(self) -> Digest:

@@ -137,6 +137,30 @@ class Candidate(Measurement):
     """The share of multiplications that run in eight bits, from 0 to 1."""
 
 
+class ParetoPoint(Document):
+    """A trial that no other one beats in accuracy, latency and size together."""
+
+    trial: str
+    """What was tried, in short."""
+    accuracy_drop: Decimal
+    """Loss against the source, absolute."""
+    latency_p50_milliseconds: Decimal
+    """Median latency at the first batch size."""
+    size_bytes: int
+    """Size of the model file."""
+
+
+class TrialCounts(Document):
+    """What became of the planned trials."""
+
+    measured: int
+    """Built, evaluated and timed."""
+    infeasible: int
+    """Could not be built or run; the report says why."""
+    skipped: int
+    """Not tried, for want of time or beyond search.maxTrials."""
+
+
 class GateResult(Document):
     """One gate's verdict."""
 
@@ -157,6 +181,8 @@ class Environment(Document):
     """The CPU's name."""
     vnni: bool
     """Whether it multiplies eight-bit integers without saturating."""
+    cpu_flags: list[str] = []
+    """The CPU's flags that decide how integers and floats are multiplied."""
     onnxruntime: str
     """The version of ONNX Runtime."""
 
@@ -192,13 +218,20 @@ class Termination(Document):
     baseline: Measurement | None = None
     selected: Candidate | None = None
     gates: list[GateResult] = []
+    trials: TrialCounts | None = None
+    pareto: Annotated[list[ParetoPoint], Field(max_length=20)] = []
     environment: Environment | None = None
     report: ReportLocation | None = None
 
     def fitted(self) -> Self:
-        """The same, with as little of the message's middle cut as makes the JSON fit into 4 KiB."""
+        """The same, with as little of the message's middle cut as makes the JSON fit into 4 KiB.
+
+        Points of the Pareto front go first, the slowest of them before the others: the report has them all.
+        """
         if _size(self) <= TERMINATION_LIMIT:
             return self
+        if self.pareto:
+            return self.model_copy(update={"pareto": self.pareto[:-1]}).fitted()
         kept = bisect_right(range(len(self.message)), TERMINATION_LIMIT, key=lambda keep: _size(self._cut(keep)))
         return self._cut(max(0, kept - 1))
 

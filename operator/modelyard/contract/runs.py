@@ -102,11 +102,22 @@ class DataRun(Place):
 class QuantizeRun(Document):
     """The axes of quantization; each combination is one trial."""
 
-    mode: list[Literal["Auto", "Static", "Dynamic"]]
+    mode: list[Literal["Auto", "Static", "Dynamic", "Int4", "Float16"]]
     per_channel: list[bool]
+    range_repair: list[bool] = [True, False]
     reduce_range: Literal["Auto", "Always", "Never"]
     """Auto: Always where an x86 CPU lacks VNNI, since U8S8 sums saturate there (onnxruntime#5849)."""
     calibration_method: list[Literal["MinMax", "Entropy", "Percentile"]]
+    accuracy_fallback_nodes: int = 8
+    """At most so many nodes are left in float where a trial would lose more accuracy than its gate allows."""
+
+
+class SearchRun(Document):
+    """How long to search."""
+
+    max_trials: int = 16
+    max_duration_seconds: int | None = None
+    """No trial begins later than this after the first one of this pod."""
 
 
 class GatesRun(Document):
@@ -114,12 +125,17 @@ class GatesRun(Document):
 
     max_accuracy_drop: float | None = None
     """Absolute, in units of the metric, against the source artefact on the evaluation set."""
+    accuracy_drop_by: Literal["Mean", "UpperBound"] = "Mean"
+    """UpperBound: the upper end of the drop's 95 % confidence interval must hold the limit."""
     max_latency_p99_milliseconds: float | None = None
     """At the first batch size."""
     min_speedup: float | None = None
     """Median latency of the source over the candidate's, at the first batch size."""
     max_size_bytes: int | None = None
     """Of ``model.onnx``."""
+    min_int8_mac_share: float | None = None
+    """Of the multiply-accumulates that onnxruntime executes, from 0 to 1."""
+    on_failure: Literal["Reject", "PublishBaseline"] = "Reject"
 
 
 class CompressRun(Document):
@@ -133,9 +149,10 @@ class CompressRun(Document):
     """Default: the source artefact's eval.npz."""
     calibration_samples: int = 256
     seed: int = 0
-    metric: Literal["Top1", "Rmse", "Cosine"] = "Top1"
+    metric: Literal["Top1", "F1", "Rmse", "Cosine"] = "Top1"
     optimise: bool = True
     quantize: QuantizeRun
+    search: SearchRun = SearchRun()
     batch_sizes: list[int] = [1]
     threads: int = 1
     gates: GatesRun

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from modelyard.contract.artifact import MANIFEST_FILE, ArtifactReference, FileEntry, Lineage, Manifest, TensorSpec
+from modelyard.contract.artifact import (
+    MANIFEST_FILE,
+    ArtifactReference,
+    FileEntry,
+    Lineage,
+    Manifest,
+    Provenance,
+    TensorSpec,
+)
 from modelyard.contract.digest import Digest, digest_of_file, short
 from modelyard.contract.reports import PublishedArtifact, decimal
 from modelyard.storage.disk import storage_error
@@ -22,6 +30,7 @@ def manifest_of(
     metrics: Mapping[str, float],
     frameworks: Mapping[str, str],
     lineage: Lineage,
+    provenance: Provenance | None = None,
 ) -> Manifest:
     """The manifest of the files that lie in ``directory`` now. Raises OSError."""
     files = [
@@ -36,6 +45,7 @@ def manifest_of(
         metrics=dict(metrics),
         frameworks=dict(frameworks),
         lineage=lineage,
+        provenance=provenance,
     )
 
 

@@ -22,6 +22,16 @@ def test_top1_of_tokens_is_a_share_within_each_sample() -> None:
     assert score("Top1", outputs, np.array([[1, 1], [1, 1]])).tolist() == [0.5, 1]
 
 
+def test_f1_is_the_mean_over_classes_however_rare() -> None:
+    outputs = np.eye(3, dtype=np.float32)[[0, 0, 0, 0, 1, 0]]
+    labels = np.array([0, 0, 0, 0, 1, 1])
+
+    scores = score("F1", outputs, labels)
+
+    assert accuracy("F1", scores) == pytest.approx((8 / 9 + 2 / 3) / 2)
+    assert drop("F1", score("F1", np.eye(3, dtype=np.float32)[labels], labels), scores) == pytest.approx(2 / 9)
+
+
 def test_rmse_is_the_root_of_the_mean_square_over_samples() -> None:
     scores = score("Rmse", np.array([[1.0], [5.0]]), np.array([1.0, 2.0]))
 

@@ -11,59 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelyard.contract import layout
-from modelyard.contract.artifact import ArtifactReference, Lineage, TensorSpec
 from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, ProgressReport, Termination
-from modelyard.contract.runs import ArtifactPlace, CompressRun, DataRun, GatesRun, Place, QuantizeRun, RunIdentity
-from modelyard.storage.artifacts import manifest_of, open_artifact, publish
+from modelyard.contract.runs import DataRun, GatesRun
+from modelyard.storage.artifacts import open_artifact
 from modelyard_compressor.__main__ import main
-from modelyard_compressor.report import Report
-
-Array = npt.NDArray[np.generic]
-Files = dict[str, dict[str, Array]]
-"""Arrays by name, by the name of their file."""
-
-AUTO = QuantizeRun(mode=["Auto"], per_channel=[True], reduce_range="Auto", calibration_method=["MinMax"])
-BOTH = AUTO.model_copy(update={"mode": ["Static", "Dynamic"]})
-
-
-def source_artifact(root: Path, net: onnx.ModelProto, files: Files) -> ArtifactReference:
-    folder = root / "source"
-    folder.mkdir()
-    onnx.save(net, folder / "model.onnx")
-    for name, arrays in files.items():
-        np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-    manifest = manifest_of(
-        folder,
-        inputs=[TensorSpec(name="image", datatype="FP32", shape=[-1, 1, 8, 8])],
-        outputs=[TensorSpec(name="logits", datatype="FP32", shape=[-1, 10])],
-        metrics={},
-        frameworks={},
-        lineage=lineage("TrainingJob"),
-    )
-    return publish(folder, manifest, f"file://{root}/models")
-
-
-def lineage(kind: str) -> Lineage:
-    return Lineage(kind=kind, name="digits", namespace="default", spec_digest="sha256:" + "0" * 64)
-
-
-def compress(root: Path, source: ArtifactReference, **changes: object) -> tuple[int, Termination]:
-    run = CompressRun(
-        identity=RunIdentity(namespace="default", name="digits-int8", uid="1"),
-        source=ArtifactPlace(uri=source.uri, digest=source.digest),
-        calibration_samples=64,
-        quantize=AUTO,
-        gates=GatesRun(),
-        output=Place(uri=f"file://{root}/out"),
-        report_name="report",
-        lineage=lineage("CompressionJob"),
-    )
-    (root / layout.CONFIG / layout.RUN_FILE).write_text(run.model_copy(update=changes).to_json())
-    return main(), Termination.model_validate_json((root / layout.TERMINATION_LOG).read_bytes())
-
-
-def report_of(root: Path) -> Report:
-    return Report.model_validate_json((root / "out" / "report" / "report.json").read_bytes())
+from whole_runs import AUTO, BOTH, Files, compress, lineage, report_of, source_artifact
 
 
 @pytest.fixture
@@ -125,7 +77,7 @@ def test_a_dense_net_needs_no_calibration_data_and_twice_the_same_job_publishes_
     assert first.artifact is not None
     assert first.artifact == second.artifact
     assert second.selected is not None
-    assert (second.selected.trial, second.selected.int8_mac_share) == ("dynamic-u8s8-perchannel", "1")
+    assert (second.selected.trial, second.selected.int8_mac_share) == ("dynamic-u8s8-7bit-perchannel", "1")
     assert report_of(root).created > created
     assert {path.name for path in (root / "out").iterdir()} == {"report", Path(first.artifact.uri).name}
 
@@ -171,6 +123,24 @@ def test_calibration_with_the_evaluation_samples_is_refused(
     assert not (root / "out").exists()
 
 
+def test_a_source_without_a_signature_is_refused(root: Path, dense_net: onnx.ModelProto, files: Files) -> None:
+    exit_code, termination = compress(root, source_artifact(root, dense_net, files, signed=False))
+
+    assert (exit_code, termination.reason) == (EXIT_FINAL, "SignatureMissing")
+    assert "names no inputs" in termination.message
+
+
+def test_custom_operators_are_refused_by_name(root: Path, dense_net: onnx.ModelProto, files: Files) -> None:
+    net = onnx.ModelProto()
+    net.CopyFrom(dense_net)
+    net.graph.node[2].op_type, net.graph.node[2].domain = "Swoosh", "my.company"
+
+    exit_code, termination = compress(root, source_artifact(root, net, files))
+
+    assert (exit_code, termination.reason) == (EXIT_FINAL, "CustomOperator")
+    assert "my.company.Swoosh" in termination.message
+
+
 @pytest.mark.parametrize(("missing", "reason"), [("eval", "EvaluationMissing"), ("calibration", "CalibrationMissing")])
 def test_missing_data_names_the_field(
     root: Path, conv_net: onnx.ModelProto, files: Files, missing: str, reason: str
@@ -202,9 +172,9 @@ def test_an_infeasible_trial_is_listed_and_the_others_go_on(root: Path, images: 
 
     report = report_of(root)
     assert exit_code == 0
-    assert [trial.name for trial in report.trials] == ["static-u8s8-perchannel-minmax"]
+    assert [trial.name for trial in report.trials] == ["static-u8s8-7bit-perchannel-minmax"]
     assert [(trial.name, trial.error) for trial in report.infeasible] == [
-        ("dynamic-u8s8-perchannel", "CompressionError: dynamic-u8s8-perchannel left every operator in float")
+        ("dynamic-u8s8-7bit-perchannel", "CompressionError: dynamic-u8s8-7bit-perchannel left every operator in float")
     ]
 
 

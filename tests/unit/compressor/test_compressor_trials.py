@@ -5,7 +5,7 @@ import pytest
 from modelyard.contract.runs import QuantizeRun
 from modelyard_compressor.cpu import Cpu, parse_cpuinfo
 from modelyard_compressor.failures import CompressionError
-from modelyard_compressor.trials import auto_mode, plan
+from modelyard_compressor.trials import auto_mode, plan, sampled
 
 VNNI = Cpu("AMD EPYC", "x86_64", frozenset({"avx2", "avx512_vnni"}))
 AVX2 = Cpu("AMD EPYC 7R13", "x86_64", frozenset({"avx2"}))
@@ -15,7 +15,9 @@ TRANSFORMER = {"MatMul", "LayerNormalization", "Softmax", "Gather"}
 
 
 def axes(**changes: object) -> QuantizeRun:
-    default = QuantizeRun(mode=["Auto"], per_channel=[True], reduce_range="Auto", calibration_method=["MinMax"])
+    default = QuantizeRun(
+        mode=["Auto"], per_channel=[True], range_repair=[False], reduce_range="Auto", calibration_method=["MinMax"]
+    )
     return default.model_copy(update=changes)
 
 
@@ -60,6 +62,35 @@ def test_each_combination_is_one_trial_and_dynamic_knows_no_calibration() -> Non
         "dynamic-u8s8-perchannel",
         "dynamic-u8s8-pertensor",
     ]
+
+
+def test_modes_without_axes_of_their_own_are_tried_once() -> None:
+    trials = plan(axes(mode=["Int4", "Float16"], per_channel=[True, False], range_repair=[True, False]), CONV_NET, VNNI)
+
+    assert [trial.name for trial in trials] == ["int4", "float16"]
+
+
+def test_repaired_ranges_are_an_axis_of_both_modes() -> None:
+    trials = plan(axes(mode=["Static", "Dynamic"], range_repair=[True, False]), CONV_NET, VNNI)
+
+    assert [trial.name for trial in trials] == [
+        "static-u8s8-perchannel-minmax-repaired",
+        "static-u8s8-perchannel-minmax",
+        "dynamic-u8s8-perchannel-repaired",
+        "dynamic-u8s8-perchannel",
+    ]
+
+
+def test_too_many_trials_are_drawn_by_seed_and_the_first_is_among_them() -> None:
+    trials = plan(
+        axes(per_channel=[True, False], calibration_method=["MinMax", "Entropy", "Percentile"]), CONV_NET, VNNI
+    )
+
+    drawn = [[trial.name for trial in sampled(trials, 3, seed)] for seed in (0, 0, 1)]
+
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(len(names) == 3 and names[0] == trials[0].name for names in drawn)
+    assert sampled(trials, 6, 0) == trials
 
 
 def test_a_recurrent_network_is_dynamic() -> None:

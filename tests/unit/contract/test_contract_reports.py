@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from modelyard.contract import layout
-from modelyard.contract.reports import TERMINATION_LIMIT, ProgressReport, Termination, decimal
+from modelyard.contract.reports import TERMINATION_LIMIT, ParetoPoint, ProgressReport, Termination, decimal
 
 
 def failed(message: str) -> Termination:
@@ -50,8 +50,23 @@ def test_the_termination_message_is_written_in_place(tmp_path: Path, monkeypatch
         "rank": 3,
         "inputs": [],
         "gates": [],
+        "pareto": [],
     }
     assert log.stat().st_ino == before
+
+
+def test_points_of_the_front_make_room_for_the_message() -> None:
+    points = [
+        ParetoPoint(trial=f"{index}" * 200, accuracy_drop="0", latency_p50_milliseconds="1", size_bytes=1)
+        for index in range(20)
+    ]
+
+    fitted = failed("ä" * 100).model_copy(update={"pareto": points}).fitted()
+
+    assert len(fitted.to_json().encode()) <= TERMINATION_LIMIT
+    assert fitted.message == "ä" * 100
+    assert 0 < len(fitted.pareto) < 20
+    assert fitted.pareto == points[: len(fitted.pareto)]
 
 
 def test_a_progress_report_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,18 @@ from modelyard.kinds.compressionjob.model import CompressionJob
 SPEC = """
 source: {trainingJob: {name: digits}}
 data: {evaluation: {uri: "pvc://data/eval.npz"}}
-recipe: [{optimise: {}}, {quantize: {mode: [Static, Dynamic], perChannel: [true, false]}}]
+recipe: [{optimise: {}}, {quantize: {mode: [Static, Int4], rangeRepair: [true], accuracyFallbackNodes: 3}}]
+search: {maxTrials: 5, maxDurationSeconds: 600}
 target: {nodeSelector: {cpu: icelake}, resources: {limits: {cpu: "1500m", memory: 1Gi}}, batchSizes: [1, 8]}
-gates: {maxAccuracyDrop: "0.01", maxLatencyP99Milliseconds: 8, minSpeedup: "1.3", maxSizeBytes: 30000}
+gates: {maxAccuracyDrop: "0.01", accuracyDropBy: UpperBound, maxLatencyP99Milliseconds: 8, minSpeedup: "1.3",
+        maxSizeBytes: 30000, minInt8MacShare: "0.8", onFailure: PublishBaseline}
 output: {uri: "pvc://models/int8"}
 pod: {nodeSelector: {zone: a}}
+"""
+ONE_DIGEST = f"""
+data:
+  calibration: {{uri: "pvc://a/b", digest: "{DIGEST}"}}
+  evaluation: {{uri: "pvc://a/c", digest: "{DIGEST}"}}
 """
 MINIMAL = f"""
 source: {{artifact: {{uri: "pvc://models/a", digest: "{DIGEST}"}}}}
@@ -68,11 +75,14 @@ def test_the_run_file_says_what_the_pod_does() -> None:
         "metric": "Top1",
         "optimise": True,
         "quantize": {
-            "mode": ["Static", "Dynamic"],
+            "mode": ["Static", "Int4"],
             "perChannel": [True, False],
+            "rangeRepair": [True],
             "reduceRange": "Auto",
             "calibrationMethod": ["MinMax"],
+            "accuracyFallbackNodes": 3,
         },
+        "search": {"maxTrials": 5, "maxDurationSeconds": 600},
         "batchSizes": [1, 8],
         "threads": 2,
         "gates": {
@@ -80,6 +90,9 @@ def test_the_run_file_says_what_the_pod_does() -> None:
             "maxLatencyP99Milliseconds": 8.0,
             "minSpeedup": 1.3,
             "maxSizeBytes": 30000,
+            "minInt8MacShare": 0.8,
+            "accuracyDropBy": "UpperBound",
+            "onFailure": "PublishBaseline",
         },
         "output": {"uri": "pvc://models/int8"},
     }
@@ -102,8 +115,15 @@ def test_without_a_recipe_the_model_is_optimised_and_quantized() -> None:
     run = run_of(story)
     assert (run["optimise"], run["quantize"], run["gates"]) == (
         True,
-        {"mode": ["Auto"], "perChannel": [True], "reduceRange": "Auto", "calibrationMethod": ["MinMax"]},
-        {},
+        {
+            "mode": ["Auto"],
+            "perChannel": [True, False],
+            "rangeRepair": [True, False],
+            "reduceRange": "Auto",
+            "calibrationMethod": ["MinMax"],
+            "accuracyFallbackNodes": 8,
+        },
+        {"accuracyDropBy": "Mean", "onFailure": "Reject"},
     )
 
 
@@ -129,6 +149,10 @@ def test_the_source_is_pinned_when_it_is_first_seen() -> None:
     ("spec", "message"),
     [
         ("{source: {}}", "set exactly one of trainingJob and artifact"),
+        (
+            ONE_DIGEST,
+            "calibration and evaluation have one digest",
+        ),
         ("{recipe: [{}]}", "set exactly one of optimise and quantize in each step"),
         ("{recipe: [{optimise: {}}]}", "recipe: exactly one quantize step, and it is the last"),
         ("{recipe: [{quantize: {}}, {optimise: {}}]}", "recipe: exactly one quantize step, and it is the last"),

@@ -3,7 +3,7 @@ import pytest
 from kind_stories import DIGEST, OTHER_DIGEST, READY, Story, claim, ended, failure, publication, publisher, unplaced
 from modelyard.api.pods import PodStatus
 from modelyard.api.workloads import Job
-from modelyard.contract.reports import ProgressReport
+from modelyard.contract.reports import ProgressReport, TrialCounts
 from modelyard.kinds.compressionjob import KIND
 from modelyard.kinds.compressionjob.model import CompressionJob
 
@@ -176,3 +176,23 @@ def test_a_finished_job_changes_no_more() -> None:
     story.sources, story.objects, story.pods = {}, {}, []
     story.visit(60)
     assert (story.resource.status, story.names()) == (rested, [])
+
+
+def test_the_source_published_in_place_of_a_rejected_candidate_may_be_taken_but_passed_no_gate() -> None:
+    point = {"trial": "static", "accuracyDrop": "0.01", "latencyP50Milliseconds": "0.5", "sizeBytes": 100}
+    message = publication(
+        OTHER_DIGEST,
+        reason="BaselinePublished",
+        selected=SELECTED,
+        gates=[{**GATE, "observed": "1.1", "passed": False}],
+        trials={"measured": 2, "infeasible": 1, "skipped": 0},
+        pareto=[point],
+    )
+    story = finish("Complete", ended(message))
+    assert said(story)[0] == "Complete"
+    assert story.conditions()["GatesPassed"] == "False BaselinePublished"
+    assert story.conditions()["ArtifactReady"] == "True Published"
+    assert (story.resource.status.trials, len(story.resource.status.pareto)) == (
+        TrialCounts(measured=2, infeasible=1, skipped=0),
+        1,
+    )

@@ -23,7 +23,16 @@ from modelyard.contract import layout
 from modelyard.contract.artifact import Lineage
 from modelyard.contract.digest import digest_of_json, short
 from modelyard.contract.reports import EXIT_FINAL
-from modelyard.contract.runs import ArtifactPlace, CompressRun, DataRun, GatesRun, Place, QuantizeRun, RunIdentity
+from modelyard.contract.runs import (
+    ArtifactPlace,
+    CompressRun,
+    DataRun,
+    GatesRun,
+    Place,
+    QuantizeRun,
+    RunIdentity,
+    SearchRun,
+)
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.claims import claim_references
 from modelyard.kinds.compressionjob.model import CalibrationSet, CompressionJob, DataSet
@@ -93,9 +102,12 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
         quantize=QuantizeRun(
             mode=spec.quantize.mode,
             per_channel=spec.quantize.per_channel,
+            range_repair=spec.quantize.range_repair,
             reduce_range=spec.quantize.reduce_range,
             calibration_method=spec.quantize.calibration_method,
+            accuracy_fallback_nodes=spec.quantize.accuracy_fallback_nodes,
         ),
+        search=SearchRun(max_trials=spec.search.max_trials, max_duration_seconds=spec.search.max_duration_seconds),
         batch_sizes=spec.target.batch_sizes,
         threads=whole_cores(spec.target.resources.limits.get("cpu")),
         gates=GatesRun(
@@ -103,6 +115,9 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
             max_latency_p99_milliseconds=spec.gates.max_latency_p99_milliseconds,
             min_speedup=_number(spec.gates.min_speedup),
             max_size_bytes=spec.gates.max_size_bytes,
+            accuracy_drop_by=spec.gates.accuracy_drop_by,
+            min_int8_mac_share=_number(spec.gates.min_int8_mac_share),
+            on_failure=spec.gates.on_failure,
         ),
         output=Place(uri=spec.output.uri, secret=spec.output.secret),
         report_name=f"report-{short(digest_of_json([job.metadata.uid, source.digest]))}",

@@ -14,8 +14,10 @@ from modelyard.contract.reports import (
     Environment,
     GateResult,
     Measurement,
+    ParetoPoint,
     PublishedArtifact,
     ReportLocation,
+    TrialCounts,
 )
 
 
@@ -73,28 +75,56 @@ class Data(Model):
     def _sets_differ(self) -> bool:
         return self.evaluation is None or self.evaluation.uri != self.calibration.uri
 
+    @rule(
+        "!has(self.evaluation) || !has(self.evaluation.digest) || !has(self.calibration.digest)"
+        " || self.evaluation.digest != self.calibration.digest",
+        "calibration and evaluation have one digest, so they are one set: name another file for calibration",
+    )
+    def _digests_differ(self) -> bool:
+        if self.evaluation is None or self.evaluation.digest is None:
+            return True
+        return self.evaluation.digest != self.calibration.digest
+
 
 class Metric(Model):
     """How accuracy is measured on the evaluation set."""
 
-    name: Literal["Top1", "Rmse", "Cosine"] = "Top1"
-    """Top1: share of samples whose largest output is the label. Rmse: root mean square error, lower is better.
+    name: Literal["Top1", "F1", "Rmse", "Cosine"] = "Top1"
+    """Top1: share of samples whose largest output is the label. F1: mean over the classes of the harmonic mean of
+    precision and recall, for classes of unequal size. Rmse: root mean square error, lower is better.
     Cosine: mean cosine similarity to the labels."""
 
 
 class Quantize(Model):
-    """Eight-bit integers in place of floats. Each list is a search axis: every combination is tried."""
+    """Fewer bits in place of floats. Each list is a search axis: every combination is a trial."""
 
-    mode: Annotated[list[Literal["Auto", "Static", "Dynamic"]], Field(min_length=1, max_length=3)] = ["Auto"]
-    """Static: convolutions, with calibration. Dynamic: matrix products only. Auto: by the model's operators."""
-    per_channel: Annotated[list[bool], Field(min_length=1, max_length=2)] = [True]
+    mode: Annotated[
+        list[Literal["Auto", "Static", "Dynamic", "Int4", "Float16"]], Field(min_length=1, max_length=5)
+    ] = ["Auto"]
+    """Static: convolutions, with calibration. Dynamic: matrix products only. Auto: one of these, by the model's
+    operators. Int4: weights of matrix products in four bits. Float16: weights stored in 16 bits, computed in 32.
+    """
+    per_channel: Annotated[list[bool], Field(min_length=1, max_length=2)] = [True, False]
     """One scale for each output channel of a weight."""
+    range_repair: Annotated[list[bool], Field(min_length=1, max_length=2)] = [True, False]
+    """Even out the ranges of channels before, and correct biases after. The float function stays the same."""
     reduce_range: Literal["Auto", "Always", "Never"] = "Auto"
     """Seven-bit weights. Auto: where the CPU has no VNNI and would saturate."""
     calibration_method: Annotated[
         list[Literal["MinMax", "Entropy", "Percentile"]], Field(min_length=1, max_length=3)
     ] = ["MinMax"]
     """How ranges follow from the calibration data."""
+    accuracy_fallback_nodes: Annotated[int, Field(ge=0, le=256)] = 8
+    """At most so many nodes stay in float, the noisiest first, where a trial would not hold gates.maxAccuracyDrop."""
+
+
+class Search(Model):
+    """How long to search. A trial that cannot be built or run is infeasible, and the others go on."""
+
+    max_trials: Annotated[int, Field(ge=1, le=256)] = 16
+    """At most so many combinations: the first one, and others drawn by data.calibration.seed."""
+    max_duration_seconds: Annotated[int | None, Field(ge=1)] = None
+    """No trial begins later than this after the first."""
 
 
 class Optimise(Model):
@@ -130,12 +160,18 @@ class Gates(Model):
 
     max_accuracy_drop: DecimalString | None = None
     """Largest loss against the source on the evaluation set, absolute: 0.01 is one point."""
+    accuracy_drop_by: Literal["Mean", "UpperBound"] = "Mean"
+    """UpperBound: the upper end of the loss's 95 % confidence interval must hold, which takes more samples."""
     max_latency_p99_milliseconds: Annotated[int | None, Field(ge=1)] = None
     """Largest 99th percentile of latency."""
     min_speedup: DecimalString | None = None
     """Smallest ratio of the source's median latency to the compressed model's."""
     max_size_bytes: Annotated[int | None, Field(ge=1)] = None
     """Largest model file."""
+    min_int8_mac_share: DecimalString | None = None
+    """Smallest share of the multiplications that run in eight bits once the graph is fused, from 0 to 1."""
+    on_failure: Literal["Reject", "PublishBaseline"] = "Reject"
+    """PublishBaseline: publish the source model unchanged where no candidate holds its gates."""
 
 
 class CompressionOutput(Folder):
@@ -161,6 +197,8 @@ class CompressionJobSpec(Model):
         Step(quantize=Quantize()),
     ]
     """The steps, in order."""
+    search: Search = Search()
+    """How long to search where the recipe leaves a choice."""
     target: Target = Target()
     """Where the model will serve."""
     gates: Gates = Gates()
@@ -224,6 +262,10 @@ class CompressionJobStatus(Status):
     """The best candidate."""
     gates: Annotated[list[GateResult], Field(max_length=16)] = []
     """Each gate's verdict on it."""
+    trials: TrialCounts | None = None
+    """What became of the planned trials."""
+    pareto: Annotated[list[ParetoPoint], Field(max_length=20)] = []
+    """Trials that no other one beats in accuracy, latency and size together, the fastest first."""
     artifact: CompressedArtifact | None = None
     """The published artefact; what follows pins this digest."""
     report: ReportLocation | None = None

@@ -134,6 +134,8 @@ def _ended(job: CompressionJob, said: Termination, now: datetime) -> Compression
                     "baseline": said.baseline,
                     "selected": said.selected,
                     "gates": said.gates,
+                    "trials": said.trials,
+                    "pareto": said.pareto,
                     "report": said.report,
                 }
             )
@@ -168,9 +170,11 @@ def _succeeded(
         }
     )
     job = job.model_copy(update={"status": job.status.model_copy(update={"artifact": artifact})})
+    held = all(gate.passed for gate in said.gates)
+    gates_passed = true(GATES_PASSED, "AllGatesMet" if said.gates else "NoGates")
     found = [
         *evaluated,
-        true(GATES_PASSED, "AllGatesMet" if said.gates else "NoGates"),
+        gates_passed if held else false(GATES_PASSED, said.reason, said.message),
         true(conditions.ARTIFACT_READY, "Published", f"{artifact.uri} {artifact.digest}"),
         true(conditions.COMPLETE, "Completed", said.message),
     ]

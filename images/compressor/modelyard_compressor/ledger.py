@@ -1,0 +1,94 @@
+"""What was tried before this pod began? Finished trials lie below the output, and are not tried again."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import JsonValue
+
+from modelyard.contract.base import Document
+from modelyard.contract.digest import digest_of_json, short
+from modelyard.storage.errors import StorageError
+from modelyard.storage.store import Store
+from modelyard_compressor.accuracy import Scores
+from modelyard_compressor.executed import Execution
+from modelyard_compressor.trials import Trial
+
+_RECORD = "trial.json"
+_BEGUN = "begun.json"
+_MODEL = "model.onnx"
+_SCORES = "scores.npy"
+
+
+class Record(Document):
+    """How a trial ended."""
+
+    trial: Trial
+    excluded: list[str] = []
+    """Nodes left in float for the accuracy gate."""
+    execution: Execution | None = None
+    """Absent where the trial is infeasible."""
+    error: str | None = None
+
+
+class _Begun(Document):
+    times: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial from an earlier pod. The model and its scores are absent where it was infeasible."""
+
+    record: Record
+    model: Path | None = None
+    scores: Scores | None = None
+
+
+class Ledger:
+    """The finished trials of one job, each under the digest of all that its result depends on."""
+
+    def __init__(self, folder: Store, context: JsonValue) -> None:
+        self._folder = folder
+        self._context = context
+
+    def find(self, trial: Trial, scratch: Path) -> Finished | None:
+        """The trial's result, its model copied into ``scratch``. Raises StorageError."""
+        place = self._place(trial)
+        if not place.has(_RECORD):
+            return None
+        record = Record.model_validate_json(place.fetch(_RECORD).read_bytes())
+        if record.error is not None:
+            return Finished(record)
+        model = scratch / f"{trial.name}.onnx"
+        shutil.copyfile(place.fetch(_MODEL), model)
+        return Finished(record, model, np.load(place.fetch(_SCORES), allow_pickle=False))
+
+    def begin(self, trial: Trial) -> int:
+        """Note that the trial begins; returns how often it began before and never ended. Raises StorageError."""
+        place = self._folder / f"{self._place_name(trial)}-begun"
+        before = _Begun.model_validate_json(place.fetch(_BEGUN).read_bytes()).times if place.has(_BEGUN) else 0
+        with place.staged(_BEGUN, replace=True) as staging:
+            (staging / _BEGUN).write_text(_Begun(times=before + 1).to_json())
+        return before
+
+    def keep(self, record: Record, model: Path | None = None, scores: Scores | None = None) -> None:
+        """Keep a result; a pod that is killed meanwhile leaves none. Raises StorageError."""
+        with self._place(record.trial).staged(_RECORD, replace=True) as staging:
+            if model is not None and scores is not None:
+                shutil.copyfile(model, staging / _MODEL)
+                np.save(staging / _SCORES, scores, allow_pickle=False)
+            (staging / _RECORD).write_text(record.to_json())
+
+    def clear(self) -> None:
+        """Forget all trials, once the job has its result. What cannot be deleted now is only room lost."""
+        try:
+            self._folder.remove()
+        except StorageError:
+            return
+
+    def _place(self, trial: Trial) -> Store:
+        return self._folder / self._place_name(trial)
+
+    def _place_name(self, trial: Trial) -> str:
+        return short(digest_of_json([self._context, trial.model_dump(mode="json")]))
