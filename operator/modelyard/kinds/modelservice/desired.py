@@ -129,7 +129,7 @@ def run_config(service: ModelService, artifact: StoredArtifact, revision: str) -
     run = ServeRun(
         name=service.metadata.name,
         artifact=ArtifactPlace(uri=artifact.uri, digest=artifact.digest, secret=artifact.secret),
-        threads=whole_cores(spec.resources.limits.get("cpu")),
+        cpus=whole_cores(spec.resources.limits.get("cpu")),
         max_payload_bytes=int(parse_quantity(spec.protocols.max_payload)),
         pre_stop_seconds=spec.drain.pre_stop_seconds,
         grace_seconds=spec.drain.grace_seconds,
