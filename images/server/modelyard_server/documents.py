@@ -12,6 +12,8 @@ from modelyard_server.service import Service
 from modelyard_server.tensors import Signature
 from modelyard_server.v1 import SIGNATURE_NAME
 
+NAME = "modelyard"
+PLATFORM = "onnx_onnxv1"
 MAX_BATCH_SIZE = 256
 """The largest batch that load generators should try; a request may hold as many rows as its payload allows."""
 
@@ -30,7 +32,7 @@ def answer(route: Route, service: Service) -> Response:
 def server() -> dict[str, object]:
     """``GET /v2`` (Open Inference Protocol, "Server Metadata")."""
     return {
-        "name": "modelyard",
+        "name": NAME,
         "version": metadata.version("modelyard"),
         "extensions": ["binary_tensor_data", "model_configuration", "statistics"],
     }
@@ -41,7 +43,7 @@ def model(signature: Signature) -> dict[str, object]:
     return {
         "name": signature.model,
         "versions": [signature.version],
-        "platform": "onnx_onnxv1",
+        "platform": PLATFORM,
         "inputs": [_tensor(spec) for spec in signature.inputs],
         "outputs": [_tensor(spec) for spec in signature.outputs],
     }
