@@ -83,9 +83,9 @@ def test_what_is_fixed_reaches_the_server() -> None:
     assert (run.cpus, run.intra_op_threads, run.execution_providers) == (2, 2, ["Cuda", "Cpu"])
     assert run.batching.model_dump() == {
         "mode": "Auto",
-        "max_batch_size": 16,
-        "max_delay_milliseconds": 2,
-        "max_queue": 32,
+        "maxBatchSize": 16,
+        "maxDelayMilliseconds": 2,
+        "maxQueue": 32,
     }
 
 
