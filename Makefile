@@ -6,7 +6,7 @@ STAMP := .venv/installed
 # Set in some containers; it makes every start compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-local test-api test-e2e cluster-up cluster-down cluster-env images bench-operator bench-serving check format generate lock clean
+.PHONY: demo test test-unit test-local test-api test-e2e cluster-up cluster-down cluster-env images bench-operator bench-serving test-serving check format generate lock clean
 
 demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
 	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
@@ -35,6 +35,10 @@ bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a ta
 
 bench-serving: $(STAMP)  ## the model server beside a bare ONNX Runtime loop and its peers; prints tables; BENCH="--help"
 	@$(BIN)/python tests/benchmarks/serving.py $(BENCH)
+
+test-serving: $(STAMP)  ## 200 terminations under load and a million fuzzed requests; about an hour
+	TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v tests/conformance tests/local/test_serving_terminations.py \
+	  tests/local/test_serving_fuzz.py
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
 	@$(PYTHON) images/build.py $(if $(PUSH),--push $(PUSH)) $(if $(BASE),--base $(BASE))

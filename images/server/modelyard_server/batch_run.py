@@ -47,7 +47,7 @@ class BatchRunner:
     def _single(self, job: Job) -> Outcome:
         inputs = job.inputs
         if not all(tensor.flags.aligned for tensor in inputs.values()):
-            inputs = {name: np.require(tensor, requirements="A") for name, tensor in inputs.items()}
+            inputs = {name: tensor if tensor.flags.aligned else tensor.copy() for name, tensor in inputs.items()}
         try:
             return self._run(inputs, job.outputs)
         except Exception as error:  # noqa: BLE001 - the transport tells the client's mistakes from the server's

@@ -3,7 +3,6 @@
 Measured at start, within a few seconds. ``choose`` is pure; ``measure`` takes the times that it decides by.
 """
 
-import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +41,7 @@ class Tuning:
     max_batch: int
     """Rows of one run for several requests; 1: requests share none."""
     microseconds: Mapping[int, float]
-    """The median time of a run by its rows."""
+    """The shortest time of a run by its rows: other work on the machine only makes runs longer."""
     reason: str
     """Why this, in a few words."""
 
@@ -84,12 +83,12 @@ def choose(
 
 
 def measure(model: Model, *, batched: bool, most: int = MOST_ROWS) -> dict[int, float]:
-    """The median seconds of a run by its rows: 1, 2, 4 … while that gains throughput and time is left."""
+    """The shortest seconds of a run by its rows: 1, 2, 4 … while that gains throughput and time is left."""
     found: dict[int, float] = {}
     stop = time.perf_counter() + _BUDGET_SECONDS
     rows = 1
     while True:
-        seconds = _median(model, rows, min(_TRY_SECONDS, max(0.0, stop - time.perf_counter())))
+        seconds = _shortest(model, rows, min(_TRY_SECONDS, max(0.0, stop - time.perf_counter())))
         if seconds is None:
             break
         found[rows] = seconds
@@ -100,7 +99,7 @@ def measure(model: Model, *, batched: bool, most: int = MOST_ROWS) -> dict[int, 
     return found
 
 
-def _median(model: Model, rows: int, budget: float) -> float | None:
+def _shortest(model: Model, rows: int, budget: float) -> float | None:
     names = [spec.name for spec in model.signature.outputs]
     try:
         inputs = unlike_rows(model.signature.inputs, rows)
@@ -117,7 +116,7 @@ def _median(model: Model, rows: int, budget: float) -> float | None:
         start = time.perf_counter()
         model.run(inputs, names)
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return min(times)
 
 
 def throughput(model: Model, rows: int, instances: int, seconds: float = 0.2) -> float:
