@@ -37,7 +37,9 @@ bench-serving: $(STAMP)  ## the model server beside a bare ONNX Runtime loop and
 	@$(BIN)/python tests/benchmarks/serving.py $(BENCH)
 
 test-serving: $(STAMP)  ## 200 terminations under load and a million fuzzed requests; about an hour
-	TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v tests/conformance tests/local/test_serving_terminations.py \
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) build/tritonclient
+	$(UV) pip install --quiet --python build/tritonclient 'tritonclient[all]'
+	TRITONCLIENT_PYTHON=build/tritonclient/bin/python TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v tests/conformance tests/local/test_serving_terminations.py \
 	  tests/local/test_serving_fuzz.py
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base

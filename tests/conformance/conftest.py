@@ -24,7 +24,7 @@ from modelyard.storage import artifacts
 
 URL_VARIABLE = "OIP_URL"
 GRPC_VARIABLE = "OIP_GRPC"
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 120
 
 
 @dataclass(frozen=True)

@@ -27,4 +27,4 @@ class OnnxModel(kserve.Model):
 if __name__ == "__main__":
     model = OnnxModel(os.environ["NAME"])
     model.load()
-    kserve.ModelServer(http_port=8080, grpc_port=8081, workers=1).start([model])
+    kserve.ModelServer(workers=1).start([model])
