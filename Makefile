@@ -6,7 +6,7 @@ STAMP := .venv/installed
 # Set in some containers; it makes every start compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-local test-api test-e2e test-faults cluster-up cluster-down cluster-env images bench-operator bench-training check format generate lock clean test-compression bench-compression
+.PHONY: demo test test-unit test-local test-api test-e2e test-faults cluster-up cluster-down cluster-env images bench-operator bench-training check format generate lock clean test-compression bench-compression bench-serving test-serving
 
 demo: $(STAMP)  ## train, compress and serve handwritten digits on this machine, and ask the service
 	$(BIN)/modelyard run docs/examples/digits/digits.yaml --keep --state build/demo
@@ -38,10 +38,19 @@ bench-operator: $(STAMP)  ## the operator with thousands of objects; prints a ta
 	@PYTHONPATH=tests/cluster $(BIN)/python tests/benchmarks/operator_scale.py
 
 bench-training: $(STAMP)  ## seconds from a fault to training again, on a real node; prints a table
-	@PYTHONPATH=tests/cluster:tests/faults:images $(BIN)/python tests/benchmarks/training.py --repeat $(or $(REPEAT),10)
+	@PYTHONPATH=tests/cluster:tests/faults:images $(BIN)/python tests/benchmarks/recovery.py --repeat $(or $(REPEAT),10)
 
 bench-compression: $(STAMP)  ## our compression beside the defaults of others, on networks trained here; prints a table
 	@PYTHONPATH=tests/compression $(BIN)/python tests/benchmarks/compression_models.py
+
+bench-serving: $(STAMP)  ## the model server beside a bare ONNX Runtime loop and its peers; prints tables; BENCH="--help"
+	@$(BIN)/python tests/benchmarks/serving.py $(BENCH)
+
+test-serving: $(STAMP)  ## 200 terminations under load and a million fuzzed requests; about an hour
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) build/tritonclient
+	$(UV) pip install --quiet --python build/tritonclient 'tritonclient[all]'
+	TRITONCLIENT_PYTHON=build/tritonclient/bin/python TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v tests/conformance tests/local/test_serving_terminations.py \
+	  tests/local/test_serving_fuzz.py
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
 	@$(PYTHON) images/build.py $(if $(PUSH),--push $(PUSH)) $(if $(BASE),--base $(BASE))

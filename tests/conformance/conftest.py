@@ -1,4 +1,4 @@
-"""Three models, and servers for them: ours as processes, or any other server at OIP_URL that holds the same models."""
+"""Servers for the models for them: ours as processes, or any other server at OIP_URL that holds the same models."""
 
 import itertools
 import os
@@ -12,74 +12,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from onnx import NodeProto, TensorProto, helper
+from tests.conformance.checks import Place
+from tests.conformance.models import MODELS
 
 from modelyard.contract import layout
-from modelyard.contract.artifact import MODEL_FILE, Datatype, Lineage, TensorSpec
+from modelyard.contract.artifact import MODEL_FILE, Lineage
 from modelyard.contract.digest import digest_of_bytes
 from modelyard.contract.reports import Termination
 from modelyard.contract.runs import ArtifactPlace, ServeRun
 from modelyard.storage import artifacts
 
 URL_VARIABLE = "OIP_URL"
-DEADLINE_SECONDS = 30
-ONNX_TYPES: Mapping[str, int] = {
-    "BOOL": TensorProto.BOOL,
-    "BYTES": TensorProto.STRING,
-    "FP16": TensorProto.FLOAT16,
-    "FP32": TensorProto.FLOAT,
-    "INT32": TensorProto.INT32,
-}
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """A model as a graph and a signature."""
-
-    nodes: list[NodeProto]
-    inputs: list[TensorSpec]
-    outputs: list[TensorSpec]
-
-    def onnx(self) -> bytes:
-        """The ONNX file."""
-        inputs, outputs = (
-            [
-                helper.make_tensor_value_info(
-                    spec.name, ONNX_TYPES[spec.datatype], [None if size == -1 else size for size in spec.shape]
-                )
-                for spec in specs
-            ]
-            for specs in (self.inputs, self.outputs)
-        )
-        graph = helper.make_graph(self.nodes, "conformance", inputs, outputs)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        data: bytes = model.SerializeToString()
-        return data
-
-
-def tensor(name: str, datatype: Datatype, *shape: int) -> TensorSpec:
-    return TensorSpec(name=name, datatype=datatype, shape=list(shape))
-
-
-MODELS: Mapping[str, ModelSource] = {
-    # Triton's examples and their clients use this one: sum and difference.
-    "simple": ModelSource(
-        [
-            helper.make_node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]),
-            helper.make_node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"]),
-        ],
-        [tensor("INPUT0", "INT32", -1, 16), tensor("INPUT1", "INT32", -1, 16)],
-        [tensor("OUTPUT0", "INT32", -1, 16), tensor("OUTPUT1", "INT32", -1, 16)],
-    ),
-    "double": ModelSource(
-        [helper.make_node("Add", ["x", "x"], ["y"])], [tensor("x", "FP32", -1, 4)], [tensor("y", "FP32", -1, 4)]
-    ),
-    "types": ModelSource(
-        [helper.make_node("Identity", [name], [f"{name}_out"]) for name in ("flag", "text", "half")],
-        [tensor("flag", "BOOL", -1), tensor("text", "BYTES", -1), tensor("half", "FP16", -1)],
-        [tensor("flag_out", "BOOL", -1), tensor("text_out", "BYTES", -1), tensor("half_out", "FP16", -1)],
-    ),
-}
+GRPC_VARIABLE = "OIP_GRPC"
+DEADLINE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -168,11 +113,17 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def urls(publish: Publish, start: Start) -> Mapping[str, str]:
-    """The base URL of a ready server by the model that it holds."""
+def places(publish: Publish, start: Start) -> Mapping[str, Place]:
+    """Where a ready server is by the model that it holds."""
     if url := os.environ.get(URL_VARIABLE):
-        return dict.fromkeys(MODELS, url)
+        return dict.fromkeys(MODELS, Place(url, os.environ.get(GRPC_VARIABLE)))
     servers = {name: start(publish(name)) for name in MODELS}
     for server in servers.values():
         server.wait_until_ready()
-    return {name: server.url for name, server in servers.items()}
+    return {name: Place(server.url, f"{server.host}:{layout.GRPC_PORT}") for name, server in servers.items()}
+
+
+@pytest.fixture(scope="session")
+def urls(places: Mapping[str, Place]) -> Mapping[str, str]:
+    """The base URL of a ready server by the model that it holds."""
+    return {name: place.url for name, place in places.items()}

@@ -19,12 +19,14 @@ from modelyard.storage.errors import StorageError
 from modelyard_server.errors import StartError
 from modelyard_server.lifecycle import serve
 
+_BACKLOG = 1024
 _ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - a pod is reached from other nodes; a laptop sets MODELYARD_HOST
 
 
 def main() -> int:
     """Serve until told to stop; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its C core writes to standard error on its own
     try:
         run = _read(layout.run_file())
         listener = _listen(os.environ.get(layout.HOST_VARIABLE, _ALL_ADDRESSES), layout.SERVER_PORT)
@@ -52,7 +54,7 @@ def _read(path: Path) -> ServeRun:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port))
+        return socket.create_server((host, port), backlog=_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartError("AddressInUse", f"{host}:{port} is in use; stop what listens there") from error

@@ -19,6 +19,8 @@ class Action(Enum):
     MODEL = auto()
     MODEL_READY = auto()
     MODEL_CONFIG = auto()
+    MODEL_STATS = auto()
+    OPENAPI = auto()
     V1_STATUS = auto()
     V1_METADATA = auto()
 
@@ -46,6 +48,8 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Action], ...] = tuple(
         ("GET", rf"{_V2}", Action.MODEL),
         ("GET", rf"{_V2}/ready", Action.MODEL_READY),
         ("GET", rf"{_V2}/config", Action.MODEL_CONFIG),
+        ("GET", rf"{_V2}/stats", Action.MODEL_STATS),
+        ("GET", r"/openapi.json", Action.OPENAPI),
         ("GET", rf"{_V1}", Action.V1_STATUS),
         ("GET", rf"{_V1}/metadata", Action.V1_METADATA),
     )

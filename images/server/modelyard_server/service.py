@@ -1,70 +1,132 @@
 """One model behind any transport: what may be asked of it now, and how a request gets its results."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import math
+import time
+from collections.abc import Mapping, Sequence
 
 from modelyard.contract.digest import short
 from modelyard.contract.runs import ServeRun
+from modelyard_server.batch_queue import BatchQueue, Done, Job
+from modelyard_server.batcher import Batcher, InlineBatcher, ThreadedBatcher
 from modelyard_server.errors import RequestError, shown
-from modelyard_server.session import Model, load
-from modelyard_server.tensors import Tensor
+from modelyard_server.metrics import Metrics
+from modelyard_server.session import Model
+from modelyard_server.start import started
+from modelyard_server.tensors import Signature, Tensor
+from modelyard_server.tuning import Tuning
 
-MOST_IN_FLIGHT = 256
-"""Requests that may be read, queued or computed at once; it bounds memory together with the payload limit."""
+_RETRY: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"1"),)
+_BODIES_AT_ONCE = 8
 
 
 class Service:
     """The served model: loading until ``start`` returns, then ready until ``stopping`` is set."""
 
-    def __init__(self, run: ServeRun) -> None:
+    def __init__(self, run: ServeRun, metrics: Metrics | None = None) -> None:
         self.run = run
         self.version = short(run.artifact.digest)
+        self.metrics = metrics or Metrics(run.name, self.version, run.artifact.digest, triton=run.triton_metrics)
+        self.metrics.in_flight = lambda: self.in_flight
+        self.metrics.waiting = lambda: 0 if self._batcher is None else self._batcher.waiting
+        self.most_in_flight = 2 * run.batching.max_queue
+        """Requests that may be read, wait or be computed at once."""
+        self.most_held = _BODIES_AT_ONCE * run.max_payload_bytes
+        """Bytes of their bodies."""
         self.in_flight = 0
+        self.held = 0
         self.stopping = False
+        self.tuning: Tuning | None = None
         self._model: Model | None = None
-        # As many runs at once as the session has threads: small operators use one thread each.
-        self._executor = ThreadPoolExecutor(run.threads, thread_name_prefix="inference")
+        self._batcher: Batcher | None = None
 
     async def start(self) -> None:
-        """Verify, load and warm up the model. Raises StorageError and StartError."""
-        self._model = await asyncio.get_running_loop().run_in_executor(self._executor, load, self.run)
+        """Verify, load, warm up and measure the model. Raises StorageError and StartError."""
+        model, tuning = await asyncio.get_running_loop().run_in_executor(None, started, self.run)
+        self.tuning = self.metrics.tuning = tuning
+        self._batcher = self._batcher_for(model, tuning)
+        self._model = model
+
+    def _batcher_for(self, model: Model, tuning: Tuning) -> Batcher:
+        queue = BatchQueue(self.run.batching.max_queue)
+        delay = self.run.batching.max_delay_milliseconds / 1000
+        observe = self.metrics.observe_run
+        if tuning.mode == "Inline":
+            return InlineBatcher(model.run, tuning.max_batch, delay, queue, observe)
+        return ThreadedBatcher(model.run, tuning.max_batch, delay, tuning.instances, queue, observe)
+
+    def close(self) -> None:
+        """End the threads that run the model."""
+        if self._batcher is not None:
+            self._batcher.close()
+
+    @property
+    def signature(self) -> Signature:
+        """The model's, once it is loaded; raises RequestError (503) before. A stopping server still has it."""
+        return self.model.signature
 
     @property
     def model(self) -> Model:
-        """The model, once it is loaded; raises RequestError (503) before. A stopping server still has it."""
+        """The model, once it is loaded; raises RequestError (503) before."""
         if self._model is None:
-            raise RequestError(f"model '{self.run.name}' is still loading", 503)
+            raise RequestError(f"model '{self.run.name}' is still loading", 503, _RETRY)
         return self._model
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests should come here."""
+        return self._model is not None and not self.stopping
 
     def check_ready(self) -> None:
         """Raise RequestError (503) unless new requests should come here."""
         if self.stopping:
-            raise RequestError("this server is stopping", 503)
+            raise RequestError("this server is stopping", 503, _RETRY)
         _ = self.model
 
     def check_name(self, name: str | None, version: str | None) -> None:
         """Raise RequestError (404) unless this is the served model, and the served version where one is named."""
         if name != self.run.name:
             raise RequestError(f"model {shown(name)} is not served here; this server has '{self.run.name}'", 404)
-        if version not in (None, self.version):
+        if version not in (None, "", self.version):
             raise RequestError(f"version {shown(version)} is not served here; this server has '{self.version}'", 404)
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """One place among the requests in flight; raises RequestError (503, Retry-After) when none is free."""
-        if self.in_flight >= MOST_IN_FLIGHT:
-            raise RequestError(f"{MOST_IN_FLIGHT} requests are in flight; try again", 503, ((b"retry-after", b"1"),))
+    def admit(self) -> None:
+        """Take a place among the requests in flight; raises RequestError (503, Retry-After) when none is free."""
+        if self.in_flight >= self.most_in_flight:
+            raise RequestError(f"{self.most_in_flight} requests are in flight; try again", 503, _RETRY)
         self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
 
-    async def infer(self, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
-        """The named outputs for inputs that fit the signature. Raises RequestError.
+    def hold(self, size: int) -> None:
+        """Take room for ``size`` bytes of a body; raises RequestError (503, Retry-After) when there is none."""
+        if self.held + size > self.most_held:
+            raise RequestError("too many large requests are in flight; try again", 503, _RETRY)
+        self.held += size
 
-        The seam for batching: every transport comes through here with decoded tensors.
+    def release(self, size: int) -> None:
+        """Give back the place and ``size`` bytes."""
+        self.in_flight -= 1
+        self.held -= size
+
+    def submit(
+        self, inputs: Mapping[str, Tensor], outputs: Sequence[str], done: Done, *, seconds: float = math.inf
+    ) -> Job:
+        """Have the named outputs computed for inputs that fit the signature; ``done`` gets them on the event loop.
+
+        Every transport comes through here. ``seconds`` is how long somebody waits. Raises RequestError (503) when the
+        queue is full.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self.model.run, inputs, outputs)
+        batcher = self._batcher
+        if batcher is None:
+            raise RequestError(f"model '{self.run.name}' is still loading", 503, _RETRY)
+        rows = 0
+        if self.tuning is not None and self.tuning.max_batch > 1:
+            counts = {len(tensor) for tensor in inputs.values()}
+            rows = counts.pop() if len(counts) == 1 else 0
+        job = Job(inputs, outputs, rows, done, deadline=time.perf_counter() + seconds)
+        batcher.submit(job)
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Drop a job that still waits, because its client is gone."""
+        if self._batcher is not None:
+            self._batcher.cancel(job)

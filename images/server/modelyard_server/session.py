@@ -1,25 +1,30 @@
-"""Load a verified artefact into ONNX Runtime, warm it up, run it."""
+"""Load a verified artefact into ONNX Runtime, and run it."""
 
+import ctypes
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from modelyard.contract.artifact import MODEL_FILE, Manifest, TensorSpec
+from modelyard.contract.artifact import MODEL_FILE, Manifest
 from modelyard.contract.digest import short
 from modelyard.contract.runs import ServeRun
 from modelyard.storage.artifacts import open_artifact
 from modelyard_server.errors import RequestError, StartError
-from modelyard_server.tensors import DTYPES, Signature, Tensor
+from modelyard_server.tensors import Signature, Tensor
 
 log = logging.getLogger(__name__)
 
-WARM_UP_ROWS = (1, 2, 8)
+_BFLOAT16 = 16
+"""``TensorProto.BFLOAT16`` of onnx/onnx.proto."""
+_PROVIDERS: Mapping[str, str] = {"Cuda": "CUDAExecutionProvider", "Cpu": "CPUExecutionProvider"}
 
 # ONNX Runtime's exceptions have no base of their own; its Python layer adds the built-in ones.
-_FAILURES: tuple[type[Exception], ...] = (
+FAILURES: tuple[type[Exception], ...] = (
     RequestError,
     RuntimeError,
     TypeError,
@@ -31,45 +36,107 @@ _FAILURES: tuple[type[Exception], ...] = (
 class Model:
     """One loaded model. ``run`` may be called from several threads at once."""
 
-    def __init__(self, session: ort.InferenceSession, signature: Signature) -> None:
+    def __init__(self, session: ort.InferenceSession, signature: Signature, threads: int) -> None:
         self._session = session
         self.signature = signature
+        self.threads = threads
+        """Threads that one run uses."""
+        self.providers: Sequence[str] = session.get_providers()
+        """What ONNX Runtime runs it with, best first."""
+        self._half = frozenset(spec.name for spec in (*signature.inputs, *signature.outputs) if spec.datatype == "BF16")
 
-    def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
+    def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> Sequence[Tensor]:
         """The named outputs, in that order, for inputs that fit the signature.
 
         Holds no lock on the interpreter while the model computes. Raises RequestError when the inputs' values are
         what the model refuses, and ONNX Runtime's own exceptions otherwise.
         """
         try:
+            if self._half:
+                return self._run_values(inputs, outputs)
             results: list[Tensor] = self._session.run(outputs, inputs)
         except ort_state.InvalidArgument as error:
             log.warning("%s: inputs refused: %s", self.signature.model, error)
             raise RequestError("the model refuses the values or sizes of these inputs; its log says why") from error
         return results
 
+    def _run_values(self, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
+        """The same for a model with bfloat16, which ONNX Runtime does not exchange as numpy arrays."""
+        feeds = {
+            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(tensor), _BFLOAT16)
+            if name in self._half
+            else ort.OrtValue.ortvalue_from_numpy(tensor)
+            for name, tensor in inputs.items()
+        }
+        values = self._session.run_with_ort_values(outputs, feeds)
+        return [
+            _bits(value) if name in self._half else value.numpy() for name, value in zip(outputs, values, strict=True)
+        ]
 
-def load(run: ServeRun) -> Model:
-    """The artefact of ``run``, verified, loaded and warmed up. Takes seconds; call it in a thread.
 
-    Raises StorageError when the artefact is not there or not what its digest says, and StartError (ModelLoadFailed)
-    when it does not run.
+def _bits(value: ort.OrtValue) -> Tensor:
+    """A copy of the 16-bit numbers of a tensor."""
+    shape = tuple(value.shape())
+    count = int(np.prod(shape, dtype=np.int64))
+    data = ctypes.string_at(value.data_ptr(), 2 * count) if count else b""
+    return np.frombuffer(data, np.dtype("<u2")).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A verified artefact that can be loaded with any number of threads."""
+
+    file: Path
+    name: str
+    """For messages: the file, its place and its digest."""
+    signature: Signature
+    providers: Sequence[str]
+    """Names of ONNX Runtime, best first."""
+
+    def load(self, threads: int) -> Model:
+        """The model, with so many threads for one run. Takes seconds. Raises StartError (ModelLoadFailed)."""
+        try:
+            return Model(
+                ort.InferenceSession(self.file, _options(threads), providers=list(self.providers)),
+                self.signature,
+                threads,
+            )
+        except FAILURES as error:
+            raise self.failed(error) from error
+
+    def failed(self, error: Exception) -> StartError:
+        """What to say of an error of ONNX Runtime."""
+        return StartError("ModelLoadFailed", f"{self.name} does not load: {' '.join(str(error).split())}")
+
+
+def open_model(run: ServeRun) -> Loader:
+    """The artefact of ``run``, verified. Takes seconds; call it in a thread.
+
+    Raises StorageError when the artefact is not there or not what its digest says, and StartError when it holds no
+    model or when no asked-for execution provider is there.
     """
     directory, manifest = open_artifact(run.artifact, run.artifact.secret)
     file = manifest.file(MODEL_FILE)
     if file is None:
         raise StartError("ModelLoadFailed", f"{run.artifact.uri}: artefact {run.artifact.digest} holds no {MODEL_FILE}")
-    name = f"{run.artifact.uri}/{MODEL_FILE} ({file.digest})"
-    try:
-        session = ort.InferenceSession(
-            directory / MODEL_FILE, _options(run.threads), providers=["CPUExecutionProvider"]
+    return Loader(
+        directory / MODEL_FILE,
+        f"{run.artifact.uri}/{MODEL_FILE} ({file.digest})",
+        _signature(run, manifest),
+        _available([_PROVIDERS[each] for each in run.execution_providers], ort.get_available_providers()),
+    )
+
+
+def _available(wanted: Sequence[str], present: Sequence[str]) -> list[str]:
+    found = [name for name in wanted if name in present]
+    if not found:
+        raise StartError(
+            "ProviderMissing",
+            f"runtime.executionProviders: this image has {', '.join(present)}; add Cpu to run without the others",
         )
-        model = Model(session, _signature(run, manifest))
-        _warm_up(model)
-    except _FAILURES as error:
-        cause = " ".join(str(error).split())
-        raise StartError("ModelLoadFailed", f"{name} does not load: {cause}") from error
-    return model
+    if missing := [name for name in wanted if name not in present]:
+        log.warning("not in this image: %s; runs with %s", ", ".join(missing), ", ".join(found))
+    return found
 
 
 def _options(threads: int) -> ort.SessionOptions:
@@ -86,30 +153,3 @@ def _options(threads: int) -> ort.SessionOptions:
 
 def _signature(run: ServeRun, manifest: Manifest) -> Signature:
     return Signature(run.name, short(run.artifact.digest), tuple(manifest.inputs), tuple(manifest.outputs))
-
-
-def _warm_up(model: Model) -> None:
-    """Run zeros through the model, so that no client pays for first-run allocations and a false signature shows.
-
-    A run whose sizes had to be guessed may fail without the model being broken, and is only logged.
-    """
-    signature = model.signature
-    guessed = any(-1 in spec.shape[1:] for spec in signature.inputs)
-    for rows in WARM_UP_ROWS if signature.batched else (1,):
-        zeros = {spec.name: _zeros(spec, rows) for spec in signature.inputs}
-        try:
-            results = model.run(zeros, [spec.name for spec in signature.outputs])
-        except _FAILURES as error:
-            if rows == 1 and not guessed:
-                raise
-            log.warning("%s: warm-up with %d rows skipped: %s", signature.model, rows, error)
-            continue
-        for spec, tensor in zip(signature.outputs, results, strict=True):
-            if tensor.dtype != DTYPES[spec.datatype]:
-                raise ValueError(f"output '{spec.name}' is {tensor.dtype}, the manifest says {spec.datatype}")
-
-
-def _zeros(spec: TensorSpec, rows: int) -> Tensor:
-    sizes = [1 if size == -1 else size for size in spec.shape]
-    shape = [rows, *sizes[1:]] if spec.shape[:1] == [-1] else sizes
-    return np.full(shape, "" if spec.datatype == "BYTES" else 0, DTYPES[spec.datatype])

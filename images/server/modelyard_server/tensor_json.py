@@ -19,14 +19,16 @@ _JSON_TYPES: dict[str, frozenset[type]] = {
 }
 """The types that JSON values may have, by the kind of the numpy type that they become."""
 _DEEPEST = 64
+_NO_JSON_FORM = ("FP16", "BF16")
 
 
 def decode(data: object, spec: TensorSpec) -> Tensor:
     """The nested lists of ``data`` as a tensor of the input's datatype; the nesting gives the shape.
 
-    Raises RequestError for ragged lists, values of another type or out of range, and FP16, which has no JSON form.
+    Raises RequestError for ragged lists, values of another type or out of range, and FP16 and BF16, which have no
+    JSON form.
     """
-    if spec.datatype == "FP16":
+    if spec.datatype in _NO_JSON_FORM:
         raise _no_json_form(spec, "input")
     dtype = DTYPES[spec.datatype]
     # numpy would guess: it makes numbers of strings, and the longest string sizes every element of an array of them.
@@ -63,9 +65,9 @@ def encode(tensor: Tensor, spec: TensorSpec) -> bytes:
     """An output as the JSON text of nested lists, or of one value if it has no dimension.
 
     NaN and infinities become the tokens that Python and JavaScript read; null would read as 0 elsewhere.
-    Raises RequestError for FP16.
+    Raises RequestError for FP16 and BF16.
     """
-    if spec.datatype == "FP16":
+    if spec.datatype in _NO_JSON_FORM:
         raise _no_json_form(spec, "output")
     if tensor.dtype.kind == "O":
         return orjson.dumps(tensor.tolist())
@@ -91,4 +93,4 @@ def _leaf_types(data: object, spec: TensorSpec, depth: int = 0) -> set[type]:
 
 
 def _no_json_form(spec: TensorSpec, role: str) -> RequestError:
-    return RequestError(f"{role} '{spec.name}': FP16 has no JSON form; use the binary data of protocol v2")
+    return RequestError(f"{role} '{spec.name}': {spec.datatype} has no JSON form; use the binary data of protocol v2")

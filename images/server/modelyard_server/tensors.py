@@ -25,11 +25,15 @@ DTYPES: Mapping[str, np.dtype[np.generic]] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
     "FP16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
     "BYTES": np.dtype(object),
 }
-"""By the datatype names of the Open Inference Protocol; little-endian, as its binary extension wants."""
+"""By the datatype names of the Open Inference Protocol; little-endian, as its binary extension wants.
+
+numpy has no bfloat16: a BF16 tensor is the bits of its numbers.
+"""
 
 _MOST_ELEMENTS = 2**40
 
@@ -57,12 +61,12 @@ class Signature:
         """The output of that name; raises RequestError."""
         return _named(name, self.outputs, "output")
 
-    def check(self, tensors: Mapping[str, Tensor]) -> None:
+    def check(self, shapes: Mapping[str, Sequence[int]]) -> None:
         """Raise RequestError unless every input is there in a shape that fits. Names and datatypes are known good."""
         for spec in self.inputs:
-            if spec.name not in tensors:
+            if spec.name not in shapes:
                 raise RequestError(f"input '{spec.name}' is missing")
-            check_shape(spec, tensors[spec.name].shape)
+            check_shape(spec, shapes[spec.name])
 
 
 def check_shape(spec: TensorSpec, shape: Sequence[int]) -> None:

@@ -29,7 +29,7 @@ class PredictRequest:
     """Whether it came in row form (``instances``), so that the answer has ``predictions``."""
 
 
-def decode(body: bytes, signature: Signature) -> PredictRequest:
+def decode(body: bytes | memoryview, signature: Signature) -> PredictRequest:
     """The request in ``body``. Raises RequestError."""
     document = json_text.parse_object(body)
     if document.get("signature_name", SIGNATURE_NAME) != SIGNATURE_NAME:
@@ -42,7 +42,7 @@ def decode(body: bytes, signature: Signature) -> PredictRequest:
     for name, value in columns.items():
         spec = signature.input(name)
         tensors[name] = tensor_json.decode(_plain_texts(value, spec) if spec.datatype == "BYTES" else value, spec)
-    signature.check(tensors)
+    signature.check({name: tensor.shape for name, tensor in tensors.items()})
     return PredictRequest(tensors, rows)
 
 

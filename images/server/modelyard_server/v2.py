@@ -4,41 +4,40 @@ Sources: kserve/open-inference-protocol specification/protocol/inference_rest.md
 triton-inference-server/server docs/protocol/extension_binary_data.md.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
-from modelyard.contract.artifact import TensorSpec
 from modelyard_server import json_text, tensor_json, v2_binary
 from modelyard_server.errors import RequestError, shown
-from modelyard_server.tensors import Signature, Tensor, check_shape, dimensions
+from modelyard_server.tensors import Signature, Tensor
+from modelyard_server.v2_plan import InferPlan, Input, WantedOutput, plan_of
 
 JSON_SIZE_HEADER = "Inference-Header-Content-Length"
+_REMEMBERED = 256
+_REMEMBERED_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class WantedOutput:
-    """One output of the answer."""
-
-    spec: TensorSpec
-    binary: bool
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InferRequest:
     """What one ``infer`` request asks for. The inputs are complete and fit the signature."""
 
     inputs: Mapping[str, Tensor]
     outputs: tuple[WantedOutput, ...]
+    names: tuple[str, ...]
+    """Of the outputs."""
     id: str | None
+    seconds: float = math.inf
+    """How long the client waits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InferAnswer:
-    """The body of an answer; binary data follows the first ``json_size`` bytes unless that is None."""
+    """The body of an answer in parts; binary data follows the first ``json_size`` bytes unless that is None."""
 
-    body: bytes
+    parts: tuple[bytes | memoryview, ...]
     json_size: int | None
 
 
@@ -51,142 +50,104 @@ def json_size(value: bytes | None) -> int | None:
     return int(value)
 
 
-def decode(body: bytes, json_size: int | None, signature: Signature) -> InferRequest:
-    """The request in ``body``, whose first ``json_size`` bytes are JSON (None: all of it, 0: one raw tensor).
+class Codec:
+    """Bodies of requests for one model, and of their answers.
 
-    Raises RequestError.
+    Clients send the same JSON head with each request of binary data, so that what heads say is remembered.
     """
-    if json_size == 0:
-        return _decode_raw(body, signature)
-    if json_size is not None and json_size > len(body):
-        raise RequestError(f"header {JSON_SIZE_HEADER}: {json_size} bytes, the body has only {len(body)}")
-    view = memoryview(body)
-    document = json_text.parse_object(view if json_size is None else view[:json_size])
-    identifier = document.get("id")
-    if identifier is not None and not isinstance(identifier, str):
-        raise RequestError("id must be a string")
-    inputs = _inputs(document, None if json_size is None else view[json_size:], signature)
-    signature.check(inputs)
-    return InferRequest(inputs, _outputs(document, signature), identifier)
 
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+        self._plans: dict[bytes, InferPlan] = {}
+        self._heads: dict[tuple[object, ...], bytes] = {}
+        self._all_raw = tuple(WantedOutput(output, binary=True) for output in signature.outputs)
 
-def encode(request: InferRequest, signature: Signature, results: Sequence[Tensor]) -> InferAnswer:
-    """The answer that holds ``results``, one for each wanted output. Raises RequestError for FP16 as JSON."""
-    raw: list[bytes] = []
-    outputs: list[dict[str, object]] = []
-    for wanted, tensor in zip(request.outputs, results, strict=True):
-        output: dict[str, object] = {
-            "name": wanted.spec.name,
-            "datatype": wanted.spec.datatype,
-            "shape": tensor.shape,
-        }
-        if wanted.binary:
-            raw.append(v2_binary.encode(tensor))
-            output["parameters"] = {"binary_data_size": len(raw[-1])}
+    def decode(self, body: bytes | memoryview, json_size: int | None) -> InferRequest:
+        """The request in ``body``, whose first ``json_size`` bytes are JSON (None: all of it, 0: one raw tensor).
+
+        Tensors of binary data are views of ``body``. Raises RequestError.
+        """
+        if json_size == 0:
+            return self._decode_raw(body)
+        if json_size is None:
+            plan = plan_of(json_text.parse_object(body), None, self._signature)
+            tensors = {each.spec.name: _from_json(each) for each in plan.inputs}
         else:
-            output["data"] = orjson.Fragment(tensor_json.encode(tensor.reshape(-1), wanted.spec))
-        outputs.append(output)
-    document: dict[str, object] = {"model_name": signature.model, "model_version": signature.version}
-    if request.id is not None:
-        document["id"] = request.id
-    head = orjson.dumps({**document, "outputs": outputs})
-    if not any(wanted.binary for wanted in request.outputs):
-        return InferAnswer(head, None)
-    return InferAnswer(b"".join((head, *raw)), len(head))
+            plan = self._plan(body, json_size)
+            view = memoryview(body)
+            tensors = {}
+            for each in plan.inputs:
+                start = json_size + each.start
+                tensors[each.spec.name] = (
+                    v2_binary.decode(view[start : start + each.size], each.spec, each.shape)
+                    if each.size is not None
+                    else _from_json(each)
+                )
+        return InferRequest(tensors, plan.outputs, plan.names, plan.id, plan.seconds)
+
+    def encode(self, request: InferRequest, results: Sequence[Tensor]) -> InferAnswer:
+        """The answer that holds ``results``, one for each wanted output; binary data is not copied.
+
+        Raises RequestError for FP16 as JSON.
+        """
+        wanted = request.outputs
+        if request.id is None and all(output.raw for output in wanted):
+            key = (wanted, *[result.shape for result in results])
+            head = self._heads.get(key)
+            if head is None:
+                head = self._remember_head(key, request, results)
+            return InferAnswer((head, *[v2_binary.view(result) for result in results]), len(head))
+        raw = [v2_binary.encode(tensor) for output, tensor in zip(wanted, results, strict=True) if output.binary]
+        head = self._head(request, results, [len(data) for data in raw])
+        return InferAnswer((head, *raw), len(head) if raw else None)
+
+    def _plan(self, body: bytes | memoryview, size: int) -> InferPlan:
+        if size > len(body):
+            raise RequestError(f"header {JSON_SIZE_HEADER}: {size} bytes, the body has only {len(body)}")
+        head = bytes(body[:size])
+        plan = self._plans.get(head)
+        if plan is None:
+            plan = plan_of(json_text.parse_object(head), len(body) - size, self._signature)
+            if plan.constant and size <= _REMEMBERED_BYTES:
+                if len(self._plans) >= _REMEMBERED:
+                    self._plans.clear()
+                self._plans[head] = plan
+        plan.check_rest(len(body) - size)
+        return plan
+
+    def _decode_raw(self, body: bytes | memoryview) -> InferRequest:
+        inputs = self._signature.inputs
+        if len(inputs) != 1:
+            raise RequestError(f"header {JSON_SIZE_HEADER}: 0 needs a model with one input, not {len(inputs)}")
+        tensors = {inputs[0].name: v2_binary.decode_body(body, inputs[0])}
+        return InferRequest(tensors, self._all_raw, tuple(output.spec.name for output in self._all_raw), None)
+
+    def _remember_head(self, key: tuple[object, ...], request: InferRequest, results: Sequence[Tensor]) -> bytes:
+        head = self._head(request, results, [result.nbytes for result in results])
+        if len(self._heads) >= _REMEMBERED:
+            self._heads.clear()
+        self._heads[key] = head
+        return head
+
+    def _head(self, request: InferRequest, results: Sequence[Tensor], sizes: Sequence[int]) -> bytes:
+        outputs: list[dict[str, object]] = []
+        sizes_left = iter(sizes)
+        for wanted, tensor in zip(request.outputs, results, strict=True):
+            output: dict[str, object] = {
+                "name": wanted.spec.name,
+                "datatype": wanted.spec.datatype,
+                "shape": tensor.shape,
+            }
+            if wanted.binary:
+                output["parameters"] = {"binary_data_size": next(sizes_left)}
+            else:
+                output["data"] = orjson.Fragment(tensor_json.encode(tensor.reshape(-1), wanted.spec))
+            outputs.append(output)
+        document: dict[str, object] = {"model_name": self._signature.model, "model_version": self._signature.version}
+        if request.id is not None:
+            document["id"] = request.id
+        return orjson.dumps({**document, "outputs": outputs})
 
 
-def _decode_raw(body: bytes, signature: Signature) -> InferRequest:
-    if len(signature.inputs) != 1:
-        raise RequestError(f"header {JSON_SIZE_HEADER}: 0 needs a model with one input, not {len(signature.inputs)}")
-    spec = signature.inputs[0]
-    outputs = tuple(WantedOutput(output, binary=True) for output in signature.outputs)
-    return InferRequest({spec.name: v2_binary.decode_body(body, spec)}, outputs, None)
-
-
-def _inputs(document: Mapping[str, object], raw: memoryview | None, signature: Signature) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for entry in _entries(document, "inputs"):
-        spec = signature.input(entry.get("name"))
-        if spec.name in tensors:
-            raise RequestError(f"input '{spec.name}' is given twice")
-        if entry.get("datatype") != spec.datatype:
-            raise RequestError(
-                f"input '{spec.name}': datatype {shown(entry.get('datatype'))} does not fit {spec.datatype}"
-            )
-        shape = _shape(entry, spec)
-        size = _binary_size(entry, spec)
-        if size is None:
-            tensors[spec.name] = _from_json(entry, spec, shape)
-            continue
-        if raw is None:
-            raise RequestError(f"input '{spec.name}': binary_data_size needs the header {JSON_SIZE_HEADER}")
-        if size > len(raw):
-            raise RequestError(f"input '{spec.name}': binary_data_size is {size}, the body has {len(raw)} bytes left")
-        tensors[spec.name] = v2_binary.decode(raw[:size], spec, shape)
-        raw = raw[size:]
-    if raw:
-        raise RequestError(f"body: {len(raw)} bytes follow the last tensor; give each its binary_data_size")
-    return tensors
-
-
-def _outputs(document: Mapping[str, object], signature: Signature) -> tuple[WantedOutput, ...]:
-    binary = _flag(_parameters(document, "request"), "binary_data_output", default=False)
-    if not document.get("outputs"):
-        return tuple(WantedOutput(spec, binary) for spec in signature.outputs)
-    wanted: dict[str, WantedOutput] = {}
-    for entry in _entries(document, "outputs"):
-        spec = signature.output(entry.get("name"))
-        if spec.name in wanted:
-            raise RequestError(f"output '{spec.name}' is asked for twice")
-        parameters = _parameters(entry, f"output '{spec.name}'")
-        wanted[spec.name] = WantedOutput(spec, _flag(parameters, "binary_data", default=binary))
-    return tuple(wanted.values())
-
-
-def _entries(document: Mapping[str, object], field: str) -> list[dict[str, object]]:
-    entries = document.get(field)
-    if not isinstance(entries, list):
-        raise RequestError(f"{field} must be a list of tensors")
-    objects = [entry for entry in entries if isinstance(entry, dict)]
-    if len(objects) != len(entries):
-        raise RequestError(f"{field} must hold objects only")
-    return objects
-
-
-def _shape(entry: Mapping[str, object], spec: TensorSpec) -> tuple[int, ...]:
-    shape = entry.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise RequestError(f"input '{spec.name}': shape must be a list of sizes, to fit {dimensions(spec.shape)}")
-    check_shape(spec, shape)
-    return tuple(shape)
-
-
-def _from_json(entry: Mapping[str, object], spec: TensorSpec, shape: tuple[int, ...]) -> Tensor:
-    if "data" not in entry:
-        raise RequestError(f"input '{spec.name}': data is missing; give it, or binary_data_size")
-    return tensor_json.shaped(tensor_json.decode(entry["data"], spec), spec, shape)
-
-
-def _binary_size(entry: Mapping[str, object], spec: TensorSpec) -> int | None:
-    size = _parameters(entry, f"input '{spec.name}'").get("binary_data_size")
-    if size is None:
-        return None
-    if type(size) is not int or size < 0:
-        raise RequestError(f"input '{spec.name}': binary_data_size must be a number of bytes")
-    if "data" in entry:
-        raise RequestError(f"input '{spec.name}': data and binary_data_size exclude each other")
-    return size
-
-
-def _parameters(entry: Mapping[str, object], owner: str) -> dict[str, object]:
-    parameters = entry.get("parameters", {})
-    if not isinstance(parameters, dict):
-        raise RequestError(f"{owner}: parameters must be an object")
-    return parameters
-
-
-def _flag(parameters: Mapping[str, object], name: str, *, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise RequestError(f"parameter {name} must be true or false")
-    return value
+def _from_json(entry: Input) -> Tensor:
+    return tensor_json.shaped(tensor_json.decode(entry.data, entry.spec), entry.spec, entry.shape)

@@ -14,12 +14,13 @@ from modelyard_server.errors import RequestError
 from modelyard_server.tensors import DTYPES, Tensor, check_shape, dimensions
 
 _LENGTH = struct.Struct("<I")
+_COPIED = 16 * 1024
 
 
 def decode(data: memoryview, spec: TensorSpec, shape: tuple[int, ...]) -> Tensor:
     """The bytes of one input as a tensor of ``shape``, which fits the input.
 
-    No bytes are copied, unless they lie in the body at an address that their type does not allow. Raises RequestError.
+    No bytes are copied; they may lie at an address that their type does not like. Raises RequestError.
     """
     if spec.datatype == "BYTES":
         return _decode_texts(data, spec, shape)
@@ -31,10 +32,10 @@ def decode(data: memoryview, spec: TensorSpec, shape: tuple[int, ...]) -> Tensor
         )
     if spec.datatype == "BOOL" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
         raise RequestError(f"input '{spec.name}': BOOL bytes must be 0 or 1")
-    return np.require(np.frombuffer(data, dtype).reshape(shape), requirements="A")
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
-def decode_body(body: bytes, spec: TensorSpec) -> Tensor:
+def decode_body(body: bytes | memoryview, spec: TensorSpec) -> Tensor:
     """A body that is the model's only input and nothing else (``Inference-Header-Content-Length: 0``).
 
     Its size gives the one variable dimension; where the rows vary too, it is one row. A BYTES input is one element,
@@ -48,17 +49,24 @@ def decode_body(body: bytes, spec: TensorSpec) -> Tensor:
             f"input '{spec.name}': a raw body leaves shape {dimensions(spec.shape)} open; send a JSON header"
         )
     if spec.datatype == "BYTES":
-        return decode(memoryview(_LENGTH.pack(len(body)) + body), spec, tuple(shape))
+        return decode(memoryview(_LENGTH.pack(len(body)) + bytes(body)), spec, tuple(shape))
     step = math.prod(size for size in shape if size != -1) * DTYPES[spec.datatype].itemsize
     solved = tuple(len(body) // max(step, 1) if size == -1 else size for size in shape)
     check_shape(spec, solved)
     return decode(memoryview(body), spec, solved)
 
 
-def encode(tensor: Tensor) -> bytes:
+def view(tensor: Tensor) -> bytes | memoryview:
+    """The bytes of a tensor of any datatype but BYTES, without a copy where that is possible and pays."""
+    if tensor.nbytes <= _COPIED or not tensor.flags.c_contiguous:
+        return tensor.tobytes()
+    return tensor.data.cast("B")
+
+
+def encode(tensor: Tensor) -> bytes | memoryview:
     """The tensor's bytes as the extension lays them out."""
     if tensor.dtype.kind != "O":
-        return tensor.tobytes()
+        return view(tensor)
     encoded = [str(text).encode() for text in tensor.flat]
     return b"".join(part for text in encoded for part in (_LENGTH.pack(len(text)), text))
 

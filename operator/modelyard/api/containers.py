@@ -103,6 +103,7 @@ class PodOptions(Model):
 
 NO_RESOURCES = Resources()
 NO_OPTIONS = PodOptions()
+NO_PORTS: Mapping[str, int] = {}
 
 
 def tolerations_of(options: PodOptions, resources: Resources) -> list[PodToleration]:
@@ -209,7 +210,7 @@ def pod_template(
     env: Sequence[EnvVar] = (),
     resources: Resources = NO_RESOURCES,
     options: PodOptions = NO_OPTIONS,
-    port: int | None = None,
+    ports: Mapping[str, int] = NO_PORTS,
     readiness: Probe | None = None,
     liveness: Probe | None = None,
     subdomain: str | None = None,
@@ -221,7 +222,7 @@ def pod_template(
 ) -> PodTemplate:
     """A pod with one container that runs ``command``, with ``work`` as scratch folder and a read-only root.
 
-    ``restart`` is True for servers and False for jobs.
+    ``ports`` are by name. ``restart`` is True for servers and False for jobs.
     """
     temporary = Volume(name="tmp", empty_dir=EmptyDirSource())
     all_mounts = [
@@ -234,7 +235,7 @@ def pod_template(
         image=image,
         command=list(command),
         env=[EnvVar(name="PYTHONUNBUFFERED", value="1"), *env],
-        ports=[ContainerPort(name="http", container_port=port)] if port else [],
+        ports=[ContainerPort(name=name, container_port=port) for name, port in ports.items()],
         resources=resources,
         volume_mounts=[mount for _, mount in all_mounts],
         readiness_probe=readiness,

@@ -157,6 +157,8 @@ class ServicePort(Observed):
     name: str
     port: int
     target_port: str | None = None
+    app_protocol: str | None = None
+    """What is spoken there, for proxies: kubernetes.io/h2c for gRPC."""
 
 
 class ServiceSpec(Observed):

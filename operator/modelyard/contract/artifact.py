@@ -18,7 +18,7 @@ LABELS = "labels"
 
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
-    "FP16", "FP32", "FP64", "BYTES",
+    "FP16", "BF16", "FP32", "FP64", "BYTES",
 ]  # fmt: skip
 """Tensor datatypes as the Open Inference Protocol names them."""
 

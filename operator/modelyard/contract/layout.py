@@ -34,6 +34,8 @@ TERMINATION_LOG = "termination-log"
 
 SERVER_PORT = 8080
 """The container port of the model server's HTTP interface."""
+GRPC_PORT = 8081
+"""The container port of its gRPC interface."""
 
 
 def root() -> Path:

@@ -163,16 +163,41 @@ class CompressRun(Document):
     lineage: Lineage
 
 
+class BatchingRun(Document):
+    """How requests share runs of the model."""
+
+    mode: Literal["Auto", "Off"] = "Auto"
+    max_batch_size: int | None = None
+    """Rows of one run. Absent: measured at start."""
+    max_delay_milliseconds: float = 0
+    """How long a request may wait for others although a place to run is free."""
+    max_queue: int = 256
+    """Requests that may wait; one more is answered with 503."""
+
+
 class ServeRun(Document):
     """A ModelService's pod: ``python -m modelyard_server``."""
 
     name: str
     """The model's name in URLs."""
     artifact: ArtifactPlace
-    threads: int = 1
-    """Intra-op threads of the session."""
+    cpus: int | None = None
+    """Cores to use. Absent: the cgroup's quota."""
+    intra_op_threads: int | None = None
+    """Threads of one run of the model. Absent: measured at start."""
+    execution_providers: list[Literal["Cuda", "Cpu"]] = ["Cpu"]
+    """What runs the model, best first; Cpu takes what the others leave."""
+    batching: BatchingRun = BatchingRun()
+    grpc: bool = True
+    """Whether gRPC is spoken too, on its own port."""
     max_payload_bytes: int = 64 * 1024 * 1024
     pre_stop_seconds: int = 0
     """After SIGTERM: not ready, but still serving, for so long."""
     grace_seconds: int = 30
     """After that: time for requests in flight."""
+    token_file: str | None = None
+    """A file with the bearer token that requests must carry. Absent: everybody may ask."""
+    tls_folder: str | None = None
+    """A folder with tls.crt and tls.key. Absent: plain HTTP."""
+    triton_metrics: bool = False
+    """Whether the figures are also told under Triton's names, ``nv_inference_*``."""

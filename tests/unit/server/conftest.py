@@ -1,7 +1,6 @@
 """Tiny artefacts, and clients of servers that run in this process."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import httpx
 import pytest
@@ -13,8 +12,8 @@ from modelyard.contract.digest import digest_of_bytes
 from modelyard.contract.runs import ArtifactPlace, ServeRun
 from modelyard.storage import artifacts
 from modelyard_server.app import App
-from modelyard_server.metrics import Metrics
 from modelyard_server.service import Service
+from wire import WireTransport
 
 # How long an example takes says something of the machine's other work only.
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,17 +61,17 @@ def loading_service(run: ServeRun) -> Service:
 
 
 @pytest.fixture
-async def service(loading_service: Service) -> Service:
+async def service(loading_service: Service) -> AsyncIterator[Service]:
     """The service with its model loaded."""
     await loading_service.start()
-    return loading_service
+    yield loading_service
+    loading_service.close()
 
 
 @pytest.fixture
 async def loading_client(loading_service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server; the fixture ``client`` also loads its model."""
-    app: Any = App(loading_service, Metrics(loading_service))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+    async with httpx.AsyncClient(transport=WireTransport(App(loading_service)), base_url="http://server") as client:
         yield client
 
 

@@ -1,7 +1,7 @@
 import asyncio
 import json
-import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 
 import httpx
 import numpy as np
@@ -9,9 +9,8 @@ import pytest
 
 from modelyard.contract.digest import short
 from modelyard.contract.runs import ServeRun
-from modelyard_server import service as service_module
+from modelyard_server import v2
 from modelyard_server.service import Service
-from modelyard_server.session import Model
 from modelyard_server.tensors import Tensor
 
 IMAGE = {"name": "image", "datatype": "FP32", "shape": [1, 1, 2, 2], "data": [1, 2, 3, 4]}
@@ -49,7 +48,9 @@ async def test_predict_answers_in_rows(client: httpx.AsyncClient) -> None:
 async def test_the_model_describes_itself(client: httpx.AsyncClient, run: ServeRun) -> None:
     version = short(run.artifact.digest)
     image, score = {"name": "image", "datatype": "FP32"}, {"name": "score", "datatype": "FP32"}
-    assert [(await client.get(path)).json() for path in MODEL_PATHS] == [
+    documents = [(await client.get(path)).json() for path in MODEL_PATHS]
+    del documents[1]["modelyard"], documents[1]["instance_group"]
+    assert documents == [
         {
             "name": "digits",
             "versions": [version],
@@ -152,26 +153,33 @@ async def test_a_large_body_is_refused(client: httpx.AsyncClient) -> None:
     )
 
 
-async def test_a_full_server_says_when_to_try_again(
-    client: httpx.AsyncClient, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "MOST_IN_FLIGHT", 1)
-    with service.admitted():
-        answer = await client.post(INFER, json={"inputs": [IMAGE]})
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert service.in_flight == 0
+async def test_a_full_server_says_when_to_try_again(client: httpx.AsyncClient, service: Service) -> None:
+    service.most_in_flight = 0
+    busy = await client.post(INFER, json={"inputs": [IMAGE]})
+    service.most_in_flight, service.most_held = 1, 0
+    large = await client.post(INFER, json={"inputs": [IMAGE]})
+    assert [(each.status_code, each.headers["retry-after"]) for each in (busy, large)] == [(503, "1")] * 2
+    assert (service.in_flight, service.held) == (0, 0)
 
 
 async def test_what_fails_inside_stays_inside(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(model: Model, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
+    def fail(codec: v2.Codec, request: v2.InferRequest, results: Sequence[Tensor]) -> v2.InferAnswer:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(Model, "run", fail)
-    with caplog.at_level(logging.CRITICAL + 1, logger="modelyard_server.app"):
-        answer = await client.post(INFER, json={"inputs": [IMAGE]})
-    assert (answer.status_code, answer.json()) == (500, {"error": "internal error; the server's log has it"})
+    monkeypatch.setattr(v2.Codec, "encode", fail)
+    answer = await client.post(INFER, json={"inputs": [IMAGE]}, headers={"X-Request-Id": "a-7"})
+    assert (answer.status_code, answer.json()) == (500, {"error": "internal error; the server's log has it under a-7"})
+    assert "digits: request a-7 failed" in caplog.text
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 65])
+async def test_an_error_carries_an_id_also_if_the_client_gave_none_that_is_plain(
+    client: httpx.AsyncClient, given: str
+) -> None:
+    answer = await client.get("/nowhere", headers={"X-Request-Id": given})
+    assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
 
 
 async def test_metrics_count_by_protocol_and_code(client: httpx.AsyncClient, run: ServeRun) -> None:

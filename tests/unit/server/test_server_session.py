@@ -6,8 +6,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from modelyard.contract.artifact import TensorSpec
 from modelyard.contract.runs import ServeRun
-from modelyard_server import session
 from modelyard_server.errors import RequestError, StartError
+from modelyard_server.session import Model
+from modelyard_server.start import started
 
 Publish = Callable[[bytes, list[TensorSpec], list[TensorSpec]], ServeRun]
 
@@ -35,24 +36,28 @@ def model(
     return data
 
 
+def load(run: ServeRun) -> Model:
+    return started(run)[0]
+
+
 GATHER = model(
     helper.make_node("Gather", ["constant", "index"], ["value"]), INDEX, VALUE, np.arange(3, dtype=np.float32)
 )
 
 
 def test_outputs_come_in_the_order_asked_for(publish: Publish) -> None:
-    loaded = session.load(publish(GATHER, [INDEX], [VALUE]))
+    loaded = load(publish(GATHER, [INDEX], [VALUE]))
     assert [tensor.tolist() for tensor in loaded.run({"index": np.array([2, 0])}, ["value"])] == [[2, 0]]
 
 
 def test_texts_go_through_the_model(publish: Publish) -> None:
     identity = model(helper.make_node("Identity", ["text"], ["same"]), TEXT, SAME, np.zeros(1, np.float32))
-    loaded = session.load(publish(identity, [TEXT], [SAME]))
+    loaded = load(publish(identity, [TEXT], [SAME]))
     assert loaded.run({"text": np.array(["é", ""], object)}, ["same"])[0].tolist() == ["é", ""]
 
 
 def test_values_that_the_model_refuses_are_the_clients_mistake(publish: Publish) -> None:
-    loaded = session.load(publish(GATHER, [INDEX], [VALUE]))
+    loaded = load(publish(GATHER, [INDEX], [VALUE]))
     with pytest.raises(RequestError, match="the model refuses the values or sizes of these inputs"):
         loaded.run({"index": np.array([3])}, ["value"])
 
@@ -76,7 +81,7 @@ def test_a_model_that_is_not_what_its_manifest_says_does_not_load(
 ) -> None:
     run = publish(data, inputs, outputs)
     with pytest.raises(StartError, match=error) as failed:
-        session.load(run)
+        load(run)
     assert failed.value.reason == "ModelLoadFailed"
     assert str(failed.value).startswith(f"{run.artifact.uri}/model.onnx (sha256:")
 
@@ -85,6 +90,6 @@ def test_a_warm_up_with_guessed_sizes_may_fail(publish: Publish, caplog: pytest.
     convolution = model(
         helper.make_node("Conv", ["image", "constant"], ["map"]), IMAGE, MAP, np.ones((1, 1, 3, 3), np.float32)
     )
-    loaded = session.load(publish(convolution, [IMAGE], [MAP]))
+    loaded = load(publish(convolution, [IMAGE], [MAP]))
     assert "digits: warm-up with 1 rows skipped" in caplog.text
     assert loaded.run({"image": np.ones((1, 1, 3, 3), np.float32)}, ["map"])[0].tolist() == [[[[9]]]]

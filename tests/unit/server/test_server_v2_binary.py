@@ -32,7 +32,7 @@ def test_tensors_survive_the_round_trip(case: tuple[TensorSpec, Tensor]) -> None
 @given(tensors(), st.integers(-8, 8).filter(bool))
 def test_data_of_another_size_is_refused(case: tuple[TensorSpec, Tensor], change: int) -> None:
     spec, tensor = case
-    data = v2_binary.encode(tensor)
+    data = bytes(v2_binary.encode(tensor))
     wrong = data + bytes(change) if change > 0 else data[:change]
     assume(wrong != data)
     with pytest.raises(RequestError, match=r"^input 'x': data "):
@@ -53,11 +53,6 @@ def test_no_bytes_are_copied_where_they_are_aligned() -> None:
     data = np.arange(4, dtype=np.float32)
     spec = TensorSpec(name="x", datatype="FP32", shape=[-1])
     assert np.shares_memory(v2_binary.decode(data.data.cast("B"), spec, (4,)), data)
-
-
-def test_bytes_at_an_odd_address_become_an_aligned_tensor() -> None:
-    spec = TensorSpec(name="x", datatype="FP32", shape=[-1])
-    assert v2_binary.decode(memoryview(bytes(9))[1:], spec, (2,)).flags.aligned
 
 
 def test_bool_bytes_are_zero_or_one() -> None:

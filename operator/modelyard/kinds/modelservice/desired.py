@@ -23,7 +23,7 @@ from modelyard.api.workloads import (
 )
 from modelyard.contract import layout
 from modelyard.contract.digest import digest_of_json, short
-from modelyard.contract.runs import ArtifactPlace, ServeRun
+from modelyard.contract.runs import ArtifactPlace, BatchingRun, ServeRun
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.claims import claim_references
 from modelyard.kinds.handoff import Handoff, given, handoff
@@ -118,7 +118,7 @@ def front(service: ModelService, revision: str) -> Service:
         metadata=ObjectMeta(name=service.metadata.name, namespace=service.metadata.namespace, labels=_labels(service)),
         spec=ServiceSpec(
             selector={**_labels(service), REVISION_LABEL: revision},
-            ports=[ServicePort(name="http", port=80, target_port="http")],
+            ports=_service_ports(service),
         ),
     )
 
@@ -129,7 +129,16 @@ def run_config(service: ModelService, artifact: StoredArtifact, revision: str) -
     run = ServeRun(
         name=service.metadata.name,
         artifact=ArtifactPlace(uri=artifact.uri, digest=artifact.digest, secret=artifact.secret),
-        threads=whole_cores(spec.resources.limits.get("cpu")),
+        cpus=whole_cores(spec.resources.limits.get("cpu")),
+        intra_op_threads=spec.runtime.intra_op_threads,
+        execution_providers=list(spec.runtime.execution_providers),
+        batching=BatchingRun(
+            mode=spec.batching.mode,
+            max_batch_size=spec.batching.max_batch_size,
+            max_delay_milliseconds=spec.batching.max_delay_milliseconds,
+            max_queue=spec.batching.max_queue,
+        ),
+        grpc=spec.protocols.grpc,
         max_payload_bytes=int(parse_quantity(spec.protocols.max_payload)),
         pre_stop_seconds=spec.drain.pre_stop_seconds,
         grace_seconds=spec.drain.grace_seconds,
@@ -153,7 +162,7 @@ def deployment(service: ModelService, artifact: StoredArtifact, revision: str, s
         env=[EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.resources.limits.get("cpu"))))],
         resources=container_resources(spec.resources, spec.accelerator),
         options=spec.pod,
-        port=layout.SERVER_PORT,
+        ports=_container_ports(service),
         readiness=Probe(http_get=HttpGet(path="/v2/health/ready", port="http"), period_seconds=1),
         liveness=Probe(http_get=HttpGet(path="/v2/health/live", port="http"), period_seconds=10, timeout_seconds=5),
         restart=True,
@@ -168,6 +177,16 @@ def deployment(service: ModelService, artifact: StoredArtifact, revision: str, s
             template=template,
         ),
     )
+
+
+def _container_ports(service: ModelService) -> dict[str, int]:
+    return {"http": layout.SERVER_PORT} | ({"grpc": layout.GRPC_PORT} if service.spec.protocols.grpc else {})
+
+
+def _service_ports(service: ModelService) -> list[ServicePort]:
+    http = ServicePort(name="http", port=80, target_port="http")
+    grpc = ServicePort(name="grpc", port=layout.GRPC_PORT, target_port="grpc", app_protocol="kubernetes.io/h2c")
+    return [http, grpc] if service.spec.protocols.grpc else [http]
 
 
 def _metadata(service: ModelService, revision: str) -> ObjectMeta:

@@ -34,13 +34,33 @@ class Runtime(Model):
 
     image: Annotated[str | None, Field(min_length=1, max_length=512)] = None
     """The server image. Default: the one that the operator was installed with."""
+    execution_providers: Annotated[list[Literal["Cuda", "Cpu"]], Field(min_length=1, max_length=2)] = ["Cpu"]
+    """ONNX Runtime's execution providers, best first. Where Cuda is missing, Cpu runs the model if it is listed."""
+    intra_op_threads: Annotated[int | None, Field(ge=1, le=256)] = None
+    """Threads of one run of the model. Default: measured when a pod starts."""
 
 
 class Protocols(Model):
-    """How clients talk to the service: Open Inference Protocol v2 and TF-Serving v1, over HTTP."""
+    """How clients talk to the service: Open Inference Protocol v2 and TF-Serving v1 over HTTP, and v2 over gRPC."""
+
+    grpc: bool = True
+    """Whether gRPC is spoken too, at port 8081 of the service."""
 
     max_payload: Quantity = "64Mi"
     """Largest request body; larger ones are answered with 413."""
+
+
+class Batching(Model):
+    """How requests share runs of the model."""
+
+    mode: Literal["Auto", "Off"] = "Auto"
+    """Auto: a run takes what waits when a place to run is free, if rows of the model do not depend on each other."""
+    max_batch_size: Annotated[int | None, Field(ge=1, le=65536)] = None
+    """Rows of one run. Default: measured when a pod starts."""
+    max_delay_milliseconds: Annotated[int, Field(ge=0, le=60000)] = 0
+    """How long a request may wait for others although a place to run is free."""
+    max_queue: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Requests that may wait in a pod; one more is answered with 503."""
 
 
 class Drain(Model):
@@ -120,6 +140,8 @@ class ModelServiceSpec(Model):
     """What runs the model."""
     protocols: Protocols = Protocols()
     """How clients talk to it."""
+    batching: Batching = Batching()
+    """How requests share runs of the model."""
     resources: ResourceRequirements = ResourceRequirements()
     """For each pod. Threads are the CPU limit, rounded up."""
     accelerator: Accelerator | None = None
@@ -204,7 +226,9 @@ class ModelServiceStatus(Status):
     """What serves now."""
 
     url: str | None = None
-    """Where clients reach it."""
+    """Where clients reach it over HTTP."""
+    grpc: str | None = None
+    """Where clients reach it over gRPC: host and port."""
     model: StoredArtifact | None = None
     """The artefact to serve, pinned: deleting its job changes nothing."""
     stable: Revision | None = None

@@ -60,6 +60,7 @@ def _rolled(service: ModelService, artifact: StoredArtifact, children: Children,
     return service.status.model_copy(
         update={
             "url": _url(service, front) if front is not None else service.status.url,
+            "grpc": _grpc(service, front) if front is not None else service.status.grpc,
             "model": artifact,
             "stable": stable,
             "candidate": candidate,
@@ -115,6 +116,17 @@ def _url(service: ModelService, front: Service) -> str:
         port = f":{ingress.ports[0].port}" if ingress.ports else ""
         return f"http://{ingress.ip or ingress.hostname}{port}"
     return f"http://{service.metadata.name}.{service.metadata.namespace}.svc"
+
+
+def _grpc(service: ModelService, front: Service) -> str | None:
+    """The address of the port of that name; on a laptop each port of a Service has a local port in its place."""
+    number = next((number for number, port in enumerate(front.spec.ports) if port.name == "grpc"), None)
+    if number is None:
+        return None
+    for ingress in front.status.load_balancer.ingress:
+        if number < len(ingress.ports):
+            return f"{ingress.ip or ingress.hostname}:{ingress.ports[number].port}"
+    return f"{service.metadata.name}.{service.metadata.namespace}.svc:{front.spec.ports[number].port}"
 
 
 def _failure(children: Children, revisions: list[str]) -> LastFailure | None:

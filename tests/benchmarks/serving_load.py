@@ -1,0 +1,191 @@
+"""Ask a server as fast as it answers, or at a fixed rate, and tell how it did: one JSON line. Runs on its own core.
+
+``python serving_load.py '{"protocol": "http", ...}'``; the fields are those of ``Load``. It speaks HTTP by hand and
+builds each request once, so that a client in Python is no slower than the server.
+"""
+# ruff: noqa: T201
+
+import asyncio
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import uvloop
+
+
+@dataclass(frozen=True)
+class Load:
+    """What to ask, and how."""
+
+    host: str
+    port: int
+    path: str
+    body: str
+    """A file with the body: of HTTP, or a ModelInferRequest."""
+    headers: tuple[str, ...] = ()
+    protocol: str = "http"
+    """http or grpc."""
+    concurrency: int = 8
+    rate: float = 0.0
+    """Requests a second, sent whether or not the earlier ones were answered; 0: an answer is followed by a request."""
+    seconds: float = 3.0
+    warm_seconds: float = 0.5
+    core: int | None = None
+
+
+class Tally:
+    """Answers after the warm-up."""
+
+    def __init__(self, load: Load) -> None:
+        self.begin = time.perf_counter() + load.warm_seconds
+        self.end = self.begin + load.seconds
+        self.latencies: list[float] = []
+        self.failures = 0
+        self.answers = 0
+        """All, also those of the warm-up."""
+        self.finished = asyncio.Event()
+
+    def answer(self, since: float, *, good: bool) -> bool:
+        """Count an answer to a request of the time ``since``; whether to go on."""
+        now = time.perf_counter()
+        self.answers += 1
+        if since >= self.begin and now <= self.end:
+            if good:
+                self.latencies.append(now - since)
+            else:
+                self.failures += 1
+        return now < self.end
+
+    def result(self, load: Load) -> dict[str, object]:
+        """The figures."""
+        ordered = sorted(self.latencies)
+
+        def quantile(share: float) -> float | None:
+            return round(ordered[int(share * (len(ordered) - 1))] * 1e6, 1) if ordered else None
+
+        return {
+            "requestsPerSecond": round(len(ordered) / load.seconds, 1),
+            "answers": self.answers,
+            "failuresPerSecond": round(self.failures / load.seconds, 1),
+            "p50Microseconds": quantile(0.5),
+            "p99Microseconds": quantile(0.99),
+        }
+
+
+class Client(asyncio.Protocol):
+    """One HTTP connection with one request at a time."""
+
+    def __init__(self, request: bytes, tally: Tally, *, closed_loop: bool) -> None:
+        self._request = request
+        self._tally = tally
+        self._closed_loop = closed_loop
+        self._head = b""
+        self._missing: int | None = None
+        self._good = True
+        self._since = 0.0
+        self._transport: asyncio.Transport
+        self.free = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        if self._closed_loop:
+            self.ask(time.perf_counter())
+
+    def ask(self, since: float) -> None:
+        """Send the request, as one that should have been sent at ``since``."""
+        self._since = since
+        self.free = False
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._missing is None:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head = self._head[:end].lower()
+            at = head.index(b"content-length:") + len(b"content-length:")
+            self._good = head.startswith(b"http/1.1 200")
+            self._missing = int(head[at:].split(b"\r\n", 1)[0]) - (len(self._head) - end - 4)
+            self._head = b""
+        else:
+            self._missing -= len(data)
+        if self._missing == 0:
+            self._missing = None
+            self.free = True
+            if not self._tally.answer(self._since, good=self._good):
+                self._tally.finished.set()
+            elif self._closed_loop:
+                self.ask(time.perf_counter())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.free = False
+        self._tally.finished.set()
+
+
+async def http(load: Load, body: bytes) -> Tally:
+    """Ask over HTTP."""
+    fields = "".join(f"{line}\r\n" for line in (*load.headers, f"Content-Length: {len(body)}"))
+    request = f"POST {load.path} HTTP/1.1\r\nHost: {load.host}\r\n{fields}\r\n".encode() + body
+    loop = asyncio.get_running_loop()
+    tally = Tally(load)
+    clients = []
+    for _ in range(load.concurrency):
+        _, client = await loop.create_connection(
+            lambda: Client(request, tally, closed_loop=not load.rate), load.host, load.port
+        )
+        clients.append(client)
+    if load.rate:
+        await _at_a_rate(load, tally, clients)
+    else:
+        await tally.finished.wait()
+    return tally
+
+
+async def _at_a_rate(load: Load, tally: Tally, clients: list[Client]) -> None:
+    """Send when the time has come, on a connection that is free; with none free the request waits, and that counts."""
+    due = time.perf_counter()
+    while (now := time.perf_counter()) < tally.end:
+        while due <= now and (client := next((each for each in clients if each.free), None)):
+            client.ask(due)
+            due += 1 / load.rate
+        await asyncio.sleep(0 if due <= now else min(due - now, 0.0005))
+
+
+async def grpc(load: Load, body: bytes) -> Tally:
+    """Ask over gRPC."""
+    from grpc import aio  # noqa: PLC0415 - HTTP needs it not
+
+    tally = Tally(load)
+    async with aio.insecure_channel(f"{load.host}:{load.port}") as channel:
+        call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(load.path)
+
+        async def ask() -> None:
+            while True:
+                since = time.perf_counter()
+                try:
+                    await call(body)
+                    good = True
+                except aio.AioRpcError:
+                    good = False
+                if not tally.answer(since, good=good):
+                    return
+
+        await asyncio.gather(*(ask() for _ in range(load.concurrency)))
+    return tally
+
+
+def main() -> None:
+    load = Load(**json.loads(sys.argv[1]))
+    if load.core is not None:
+        os.sched_setaffinity(0, {load.core})
+    body = Path(load.body).read_bytes()
+    tally = uvloop.run((grpc if load.protocol == "grpc" else http)(load, body))
+    print(json.dumps(asdict(load) | tally.result(load)))
+
+
+if __name__ == "__main__":
+    main()
