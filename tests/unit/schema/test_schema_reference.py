@@ -31,7 +31,7 @@ def test_a_field_is_a_row_with_its_path_type_default_and_description() -> None:
 def test_a_default_that_is_a_list_is_short() -> None:
     rows = section(KINDS[1], "## spec")
     assert "| `recipe` | list of object | `optimise`, `quantize` | The steps, in order. |" in rows
-    assert any(row.startswith("| `recipe[].quantize.perChannel` | list of boolean | `true` |") for row in rows)
+    assert any(row.startswith("| `recipe[].quantize.perChannel` | list of boolean | `true`, `false` |") for row in rows)
 
 
 def test_a_rule_is_told_with_the_field_that_it_belongs_to() -> None:
