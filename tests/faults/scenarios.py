@@ -93,24 +93,21 @@ def suspended_twice(stage: Stage) -> None:
 
 
 def elastic_3_2_3(stage: Stage) -> None:
+    """A lost pod is replaced; meanwhile the others go on."""
     stage.start(
-        "--pace", "0.15", "--steps", "150",
+        "--steps", "1000000", "--until-told",
         nodes=3, procsPerNode=1, elastic={"minNodes": 2, "maxNodes": 3, "joinWindowSeconds": 2},
     )  # fmt: skip
     stage.until_trained()
     stage.lose_pod(1, 2)
-    status = stage.until_state("Complete")
-    worlds = [int(line.split()[2]) for line in stage.record().splitlines()]
-    seen = [world for number, world in enumerate(worlds) if number == 0 or worlds[number - 1] != world]
-    assert (status["attempt"], seen[:3]) == (1, [3, 2, 3]), (status, seen)
-    metrics = {name: float(value) for name, value in status["artifact"]["metrics"].items()}
-    assert metrics["missing"] == 0
-    assert metrics["loss"] == pytest.approx(loss_without_faults(150), rel=1e-3)
+    stage.until_world(2)
+    stage.until_world(3)
+    survived_in_one_attempt(stage)
 
 
 def elastic_resized(stage: Stage) -> None:
     stage.start(
-        "--pace", "0.15", "--steps", "150",
+        "--steps", "1000000", "--until-told",
         nodes=2, procsPerNode=1, elastic={"minNodes": 1, "maxNodes": 3, "joinWindowSeconds": 2},
     )  # fmt: skip
     stage.until_trained()
@@ -118,10 +115,18 @@ def elastic_resized(stage: Stage) -> None:
     stage.until_world(3)
     stage.edit(nodes=2)
     stage.until_world(2)
+    survived_in_one_attempt(stage)
+
+
+def survived_in_one_attempt(stage: Stage) -> None:
+    """Have the training end; the result must be what it is without faults."""
+    (stage.volume() / "finish").touch()
     status = stage.until_state("Complete")
     assert status["attempt"] == 1
-    assert float(status["artifact"]["metrics"]["missing"]) == 0
-    assert float(status["artifact"]["metrics"]["loss"]) == pytest.approx(loss_without_faults(150), rel=1e-3)
+    metrics = {name: float(value) for name, value in status["artifact"]["metrics"].items()}
+    assert metrics["missing"] == 0
+    # Gradients of other numbers of ranks are added up in another order.
+    assert metrics["loss"] == pytest.approx(loss_without_faults(int(metrics["steps"])), rel=1e-2, abs=1e-6)
 
 
 def impossible_request(stage: Stage) -> None:

@@ -23,9 +23,10 @@ arguments.add_argument("--at", type=int)
 arguments.add_argument("--rank", type=int, default=1)
 arguments.add_argument("--once", choices=["raise", "hang", "oom"])
 arguments.add_argument("--always", choices=["raise"])
+arguments.add_argument("--until-told", action="store_true")
 given = arguments.parse_args()
 volume = Path(os.environ.get("MODELYARD_ROOT", "/modelyard")) / "volumes" / "models"
-record, done = volume / "record", volume / "done"
+record, done, finish = volume / "record", volume / "done", volume / "finish"
 attempt = os.environ["PET_RDZV_ID"].rpartition("-")[2]
 
 def batch(step):
@@ -52,7 +53,9 @@ with modelyard_trainer.run() as run:
     if state := run.resume():
         first = state["step"] + 1
         model.load_state_dict(state["model"])
-    for step in range(first, given.steps + 1):
+    step = first - 1
+    while step < given.steps:
+        step += 1
         if run.rank == given.rank and step == given.at and (given.always or not done.exists()):
             done.touch()
             misbehave(given.once or given.always)
@@ -68,14 +71,20 @@ with modelyard_trainer.run() as run:
         run.report(step=step, total_steps=given.steps, loss=loss)
         if step % INTERVAL == 0 or run.stopping:
             run.checkpoint(step=step, model=model.state_dict())
+        if given.until_told:
+            told = torch.tensor([float(finish.exists())])
+            torch.distributed.broadcast(told, 0)
+            if told.item():
+                break
     with torch.no_grad():
         x, y = batch(0)
         final = torch.nn.functional.mse_loss(model(x), y).item()
     made = [int(line.split()[1]) for line in record.read_text().splitlines()] if run.is_main else []
     counts = {
         "loss": final,
-        "missing": float(len(set(range(1, given.steps + 1)) - set(made))),
-        "again": float(len(made) - given.steps),
+        "steps": float(step),
+        "missing": float(len(set(range(1, step + 1)) - set(made))),
+        "again": float(len(made) - step),
     }
     run.save(model, example_inputs=torch.zeros(2, 4), metrics=counts)
 """.replace("STEPS", str(STEPS))

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper
+from tests.unit.server.wire import WireTransport
 
 from modelyard.contract.artifact import MODEL_FILE, Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
@@ -13,7 +14,6 @@ from modelyard.contract.runs import ArtifactPlace, ServeRun
 from modelyard.storage import artifacts
 from modelyard_server.app import App
 from modelyard_server.service import Service
-from wire import WireTransport
 
 # How long an example takes says something of the machine's other work only.
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,7 +1,7 @@
 import pytest
+from tests.unit.server.wire import Echo, Wire, answer, request
 
 from modelyard_server.http_messages import Limits, Response
-from wire import Echo, Wire, answer, request
 
 LIMITS = Limits(head=512, headers=8, connections=1)
 HOST = b"Host: server\r\n"
