@@ -6,12 +6,14 @@ from pathlib import Path
 import httpx
 
 from charts import CHART, Helm
-from control_plane import ControlPlane
+from control_plane import ControlPlane, free_port
 from operators import Object, Operator
 
 SYSTEM = "modelyard-system"
 RIGHTS = ("clusterroles/modelyard", f"namespaces/{SYSTEM}/roles/modelyard-lease")
 """The roles of a release that watches all namespaces."""
+UNSERVED = {"podgroups": "scheduling.k8s.io/v1beta1"}
+"""Resources that a cluster may lack, and the version of the API in which they are."""
 Use = tuple[str, str, str]
 """Group, resource and verb."""
 
@@ -57,6 +59,7 @@ class Release:
         for each in container["env"]:
             source = each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
             environment[each["name"]] = fields[source] if source else each["value"]
+        environment["MODELYARD_PROGRESS_PORT"] = str(free_port())
         operator = Operator(self._host.kubeconfig, SYSTEM, self._folder, environment=environment)
         operator.start()
         return operator
@@ -82,7 +85,8 @@ def used(audit: Path) -> tuple[set[Use], set[str]]:
 
 
 def granted(client: httpx.Client, *roles: str) -> set[Use]:
-    """What these roles grant, by their paths below the API of RBAC."""
+    """What these roles grant, by their paths below the API of RBAC, of the resources that this cluster serves."""
+    served = _served(client)
     bodies = [client.get(f"/apis/rbac.authorization.k8s.io/v1/{role}").raise_for_status().json() for role in roles]
     return {
         (group, resource, verb)
@@ -90,5 +94,16 @@ def granted(client: httpx.Client, *roles: str) -> set[Use]:
         for rule in body["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
+        if resource not in UNSERVED or (group, resource) in served
         for verb in rule["verbs"]
     }
+
+
+def _served(client: httpx.Client) -> set[tuple[str, str]]:
+    """Group and name of the resources of UNSERVED that are served all the same."""
+    found = set()
+    for resource, version in UNSERVED.items():
+        answer = client.get(f"/apis/{version}")
+        names = [each["name"] for each in answer.json().get("resources", [])] if answer.is_success else []
+        found |= {(version.partition("/")[0], name) for name in names if name == resource}
+    return found
