@@ -11,7 +11,8 @@ from crds import CRDS, served
 from operators import Cluster, Operator, fresh_namespace, running, sources, training
 from waiting import until
 
-FLAGS = {"feature-gates": "GenericWorkload=true", "runtime-config": "scheduling.k8s.io/v1beta1=true"}
+GATE = {"feature-gates": "GenericWorkload=true"}
+FLAGS = {**GATE, "runtime-config": "scheduling.k8s.io/v1beta1=true"}
 GROUPS = "/apis/scheduling.k8s.io/v1beta1/namespaces"
 
 
@@ -20,7 +21,7 @@ def gangs(kubebox: Path, tmp_path: Path) -> Iterator[Cluster]:
     """A namespace of an API server with PodGroups, whose objects an operator keeps."""
     control_plane = ControlPlane(tmp_path / "state", kubebox, dies_with_parent=True)
     try:
-        control_plane.up(api_server_flags=FLAGS)
+        control_plane.up(api_server_flags=FLAGS, controller_flags=GATE)
         with (
             httpx.Client(base_url=control_plane.url, verify=control_plane.tls(), timeout=30) as client,
             fresh_namespace(client) as name,

@@ -126,9 +126,11 @@ def stalled(status: Status, reason: str, message: str, resource: Resource, now: 
 
 
 def surplus_of(children: Children, wanted: Sequence[KubeObject]) -> list[ObjectKey]:
-    """The owned objects that are no longer wanted."""
+    """The owned objects that are no longer wanted, but for those that are being deleted already."""
     keep = {child.key for child in wanted}
-    return [child.key for child in children.objects if child.key not in keep]
+    return [
+        child.key for child in children.objects if child.key not in keep and child.metadata.deletion_timestamp is None
+    ]
 
 
 def owner_of(resource: Resource) -> OwnerReference:
