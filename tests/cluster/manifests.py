@@ -30,11 +30,15 @@ DEFAULTS = {
         recipe:
         - optimise: {}
         - quantize: {}
+        search: {maxTrials: 16}
+        gates: {accuracyDropBy: Mean, onFailure: Reject}
         target: {batchSizes: [1]}
         backoffLimit: 2
         """,
     "ModelService": """
-        protocols: {maxPayload: 64Mi}
+        runtime: {executionProviders: [Cpu]}
+        protocols: {grpc: true, maxPayload: 64Mi}
+        batching: {mode: Auto, maxDelayMilliseconds: 0, maxQueue: 256}
         drain: {preStopSeconds: 5, graceSeconds: 30}
         """,
 }
