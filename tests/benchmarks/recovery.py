@@ -47,11 +47,11 @@ def rank(stage: NodeStage, _: int) -> None:
 
 
 def worker(stage: NodeStage, attempt: int) -> None:
-    stage.place.kubectl("delete", "pod", stage.name(attempt, 1), "--wait=false", "--grace-period=0", "--force")
+    stage.place.kubectl("delete", "pod", stage.name(attempt, 1), "--wait=false")
 
 
 def pod_0(stage: NodeStage, attempt: int) -> None:
-    stage.place.kubectl("delete", "pod", stage.name(attempt, 0), "--wait=false", "--grace-period=0", "--force")
+    stage.place.kubectl("delete", "pod", stage.name(attempt, 0), "--wait=false")
 
 
 def operator(stage: NodeStage, _: int) -> None:
@@ -109,18 +109,21 @@ def recovery_seconds(stage: NodeStage, fault: Fault) -> float:
         times = [each.time for each in after if each.time >= struck]
         return max(later - earlier for earlier, later in pairwise(times))
 
-    def past(lines: list[Step]) -> bool:
-        peak = max(each.number for each in lines if each.time <= struck + 0.5)
-        return lines[-1].time > struck + 0.5 and lines[-1].number > peak
+    def past(lines: list[Step]) -> Step | None:
+        """The first step beyond all that the struck ranks made, by those that took their place."""
+        lost = [each for each in lines if each.attempt == attempt and (not fault.stays or each.time <= struck + 0.5)]
+        peak = max(each.number for each in lost)
+        later = [each for each in lines if each.time > struck + 0.5 and (fault.stays or each.attempt > attempt)]
+        return next((each for each in later if each.number > peak), None)
 
-    after = steps(stage, past)
-    peak = max(each.number for each in after if each.time <= struck + 0.5)
-    return next(each.time for each in after if each.time > struck + 0.5 and each.number > peak) - struck
+    beyond = past(steps(stage, lambda lines: past(lines) is not None))
+    assert beyond is not None, "waited for"
+    return beyond.time - struck
 
 
-def measure(fresh: Callable[[], AbstractContextManager[NodeStage]], repeat: int) -> list[dict[str, object]]:
+def measure(fresh: Callable[[], AbstractContextManager[NodeStage]], repeat: int, only: str) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for fault in FAULTS:
+    for fault in (each for each in FAULTS if only in each.name):
         starts, recoveries, in_a_row = [], [], []
         for number in range(repeat):
             with fresh() as stage:
@@ -170,16 +173,17 @@ def _numbers(found: object) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=10, help="jobs for each fault")
+    parser.add_argument("--only", default="", help="faults with this in their names")
     parser.add_argument("--no-cluster", action="store_true", help="only what needs no Kubernetes")
     given = parser.parse_args()
     host = Launching().measure()
-    rows = [] if given.no_cluster else on_a_node(given.repeat)
+    rows = [] if given.no_cluster else on_a_node(given.repeat, given.only)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps({"recovery": rows, "host": host}, indent=1))
     print(table(rows, host) if rows else json.dumps(host, indent=1))
 
 
-def on_a_node(repeat: int) -> list[dict[str, object]]:
+def on_a_node(repeat: int, only: str) -> list[dict[str, object]]:
     cluster = NodeCluster()
     ran_before = cluster.running()
     cluster.up()
@@ -193,7 +197,7 @@ def on_a_node(repeat: int) -> list[dict[str, object]]:
             helm = Helm(binaries.helm(), Path(folder), cluster.kubeconfig)
             install(helm, build.build(push_to=cluster.registry))
             try:
-                return measure(lambda: fresh_stage(client, kubectl), repeat)
+                return measure(lambda: fresh_stage(client, kubectl), repeat, only)
             finally:
                 helm.run("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
     finally:
