@@ -27,7 +27,7 @@ from modelyard.clusters.kube.progress import ProgressServer, progress_taken
 from modelyard.clusters.kube.recorder import Recorder
 from modelyard.clusters.kube.resources import ResourceType, resource_types
 from modelyard.engine.controller import Controller
-from modelyard.kinds import KINDS
+from modelyard.kinds import KINDS, trainingjob
 from modelyard.settings import OperatorSettings, from_environment
 from modelyard.telemetry import logs
 from modelyard.telemetry.metrics import Metrics
@@ -175,7 +175,9 @@ async def _progress(client: KubeClient, cluster: KubeCluster, settings: Operator
         return None
     certificate = await kept_certificate(client, namespace, host)
     endpoint = ProgressEndpoint(url, certificate.certificate.decode())
-    return Progress(ProgressServer(client, cluster), certificate, endpoint, settings.progress_port)
+    return Progress(
+        ProgressServer(client, cluster, trainingjob.KIND.name), certificate, endpoint, settings.progress_port
+    )
 
 
 async def _guard(least: int, metrics: Metrics) -> None:

@@ -4,6 +4,8 @@ KIND_LABEL = "modelyard.dev/kind"
 NAME_LABEL = "modelyard.dev/name"
 ATTEMPT_LABEL = "modelyard.dev/attempt"
 REVISION_LABEL = "modelyard.dev/revision"
+INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+"""What the Job controller writes on each pod of an Indexed Job."""
 
 
 def labels_of(kind: str, name: str, component: str) -> dict[str, str]:

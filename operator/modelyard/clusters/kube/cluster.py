@@ -64,11 +64,13 @@ class KubeCluster:
         return None if body is None else Pod.model_validate(body)
 
     def attempt_of(self, key: ObjectKey) -> int | None:
-        """The attempt that an object's status names; None for no such object."""
+        """The attempt that an object's status names, 0 before the first; None for no such object."""
         body = self._cache.get(key)
-        status = body.get("status") if body is not None else None
+        if body is None:
+            return None
+        status = body.get("status")
         attempt = status.get("attempt") if isinstance(status, dict) else None
-        return attempt if isinstance(attempt, int) else 0 if body is not None else None
+        return attempt if isinstance(attempt, int) else 0
 
     def seen(self, body: JsonObject) -> None:
         """A watch showed this body."""

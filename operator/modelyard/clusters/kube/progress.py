@@ -27,7 +27,6 @@ from modelyard.clusters.kube.client import ApiError, KubeClient
 from modelyard.clusters.kube.cluster import KubeCluster
 from modelyard.contract.reports import Decimal, ProgressReport
 
-KIND = "TrainingJob"
 BODY_LIMIT = 64 * 1024
 TRUSTED_SECONDS = 60.0
 """So long a token that the API server took is not shown to it again."""
@@ -79,7 +78,9 @@ class Body(_Lenient):
 class ProgressServer:
     """Takes reports and hands them to the cluster."""
 
-    def __init__(self, client: KubeClient, cluster: KubeCluster) -> None:
+    def __init__(self, client: KubeClient, cluster: KubeCluster, kind: str) -> None:
+        """``kind`` is what the protocol calls a trainjob."""
+        self._kind = kind
         self._client = client
         self._cluster = cluster
         self._trusted: dict[str, tuple[float, ObjectKey, str]] = {}
@@ -142,11 +143,11 @@ class ProgressServer:
     def _check_current(self, pod: Pod, namespace: str, name: str) -> None:
         """Raise Refusal unless the pod belongs to the current attempt of the object in the path."""
         labels = pod.metadata.labels
-        if (pod.metadata.namespace, labels.get(KIND_LABEL), labels.get(NAME_LABEL)) != (namespace, KIND, name):
-            raise Refusal("Forbidden", f"pod {pod.metadata.name} is none of {KIND} {namespace}/{name}")
-        attempt = self._cluster.attempt_of(ObjectKey(KIND, namespace, name))
+        if (pod.metadata.namespace, labels.get(KIND_LABEL), labels.get(NAME_LABEL)) != (namespace, self._kind, name):
+            raise Refusal("Forbidden", f"pod {pod.metadata.name} is none of {self._kind} {namespace}/{name}")
+        attempt = self._cluster.attempt_of(ObjectKey(self._kind, namespace, name))
         if attempt is None:
-            raise Refusal("NotFound", f"no {KIND} {namespace}/{name}")
+            raise Refusal("NotFound", f"no {self._kind} {namespace}/{name}")
         if labels.get(ATTEMPT_LABEL) != str(attempt):
             raise Refusal(
                 "Forbidden", f"pod {pod.metadata.name} is of attempt {labels.get(ATTEMPT_LABEL)}, not {attempt}"

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from modelyard.api.conditions import timestamp
+from modelyard.api.labels import INDEX_ANNOTATION
 from modelyard.api.metadata import ObjectMeta, OwnerReference
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import Deployment, Job, JobCondition, JobStatus
 
 DEFAULT_BACKOFF_LIMIT = 6
-INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclass(frozen=True)

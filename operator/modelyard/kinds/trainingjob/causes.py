@@ -8,7 +8,7 @@ from modelyard.contract.reports import FINAL_REASONS
 from modelyard.kinds.endings import disruption_of, termination_of
 
 CONSEQUENCES = frozenset({"PeerLost", "RendezvousTimeout", "Terminated"})
-"""What pods say that only failed because another one did, the most telling first."""
+"""What pods say that only failed because another one did."""
 UNCOUNTED = frozenset({"Preempted"})
 """Causes that are nobody's fault: they never count against restart.maxRestarts."""
 NODE_LOSSES = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "NodeLost"})

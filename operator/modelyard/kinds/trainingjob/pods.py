@@ -9,7 +9,7 @@ from modelyard.api.containers import (
     storage_mounts,
     token_mount,
 )
-from modelyard.api.labels import ATTEMPT_LABEL, labels_of
+from modelyard.api.labels import ATTEMPT_LABEL, INDEX_ANNOTATION, labels_of
 from modelyard.api.metadata import ObjectMeta
 from modelyard.api.pods import EnvVar, EnvVarSource, FieldReference, PodTemplate
 from modelyard.api.quantities import whole_cores
@@ -136,9 +136,7 @@ def rendezvous(job: TrainingJob, attempt: int) -> list[EnvVar]:
     """Torchrun's settings: c10d at pod 0, an id of its own for each attempt (torch/distributed/run.py, PET_*)."""
     name = attempt_name(job, attempt)
     domain = f"{service_name(job)}.{job.metadata.namespace}.svc"
-    index = EnvVarSource(
-        field_ref=FieldReference(field_path="metadata.annotations['batch.kubernetes.io/job-completion-index']")
-    )
+    index = EnvVarSource(field_ref=FieldReference(field_path=f"metadata.annotations['{INDEX_ANNOTATION}']"))
     threads = whole_cores(job.spec.resources.limits.get("cpu")) // job.spec.ranks_per_node
     elastic = job.spec.elastic
     nodes = str(job.spec.nodes) if elastic is None else f"{elastic.min_nodes}:{elastic.max_nodes}"

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from modelyard.api import conditions
 from modelyard.api.children import Children
+from modelyard.api.labels import INDEX_ANNOTATION
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import ProgressReport, Termination
@@ -22,8 +23,6 @@ from modelyard.kinds.trainingjob.status import (
     Restarts,
     TrainingJobStatus,
 )
-
-INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
 def begun(status: TrainingJobStatus, attempt: int) -> TrainingJobStatus:
