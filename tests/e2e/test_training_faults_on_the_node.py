@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,7 +71,7 @@ def storage_gone_during_a_checkpoint(stage: NodeStage) -> None:
     folder.rename(away)
     folder.write_text("")  # a file where a folder is needed: every write fails
     steps = len(stage.record().splitlines())
-    until(stage, lambda: len(stage.record().splitlines()) > steps + 12, "it trains without storage")
+    stage.until(lambda: len(stage.record().splitlines()) > steps + 12, "it trains without storage")
     folder.unlink()
     away.rename(folder)
     status = survived(stage, restarts=0)
@@ -84,7 +83,7 @@ def storage_gone_during_publishing(stage: NodeStage) -> None:
     stage.start()
     stage.until_trained()
     (stage.volume() / "out").write_text("")
-    until(stage, lambda: stage.status().get("attempt", 1) > 1, "the attempt fails")
+    stage.until(lambda: stage.status().get("attempt", 1) > 1, "the attempt fails")
     (stage.volume() / "out").unlink()
     status = survived(stage)
     assert last(status)["checkpointStep"] >= 55, last(status)
@@ -93,7 +92,7 @@ def storage_gone_during_publishing(stage: NodeStage) -> None:
 def full_claim(stage: NodeStage) -> None:
     """A claim without room ends the job, with the remedy: another attempt would only fill it again."""
     stage.claim()
-    until(stage, lambda: stage.volume().is_dir(), "the claim has its volume")
+    stage.until(lambda: stage.volume().is_dir(), "the claim has its volume")
     with small_disk(stage.volume()):
         stage.start("--pace", "0.1")
         stage.until_trained()
@@ -104,7 +103,7 @@ def full_claim(stage: NodeStage) -> None:
         failed = next(each for each in stage.status()["conditions"] if each["type"] == "Failed")
         assert failed["reason"] == "StorageFull", failed
         stage.place.kubectl("delete", "tjob", "--all")
-        until(stage, lambda: not stage.pods(1), "the pods are gone")
+        stage.until(lambda: not stage.pods(1), "the pods are gone")
 
 
 @contextmanager
@@ -123,13 +122,6 @@ def bad_image(stage: NodeStage) -> None:
     failed = next(each for each in status["conditions"] if each["type"] == "Failed")
     assert failed["reason"] == "StartDeadlineExceeded"
     assert "no/such" in failed["message"]
-
-
-def until(stage: NodeStage, true: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + stage.deadline
-    while not true():
-        assert time.monotonic() < end, f"not in time: {what}\n{stage.status()}\n{stage.story()}"
-        time.sleep(0.05)
 
 
 ON_A_NODE: Mapping[str, Callable[[NodeStage], None]] = {

@@ -4,10 +4,12 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from survivor import SCRIPT
+from waiting import until
 
 Object = dict[str, Any]
 NAME = "survivor"
@@ -80,39 +82,41 @@ class Stage(ABC):
     def state(self) -> str:
         return str(self.status().get("state", ""))
 
-    @property
-    def step(self) -> int:
-        """The step last reported, by the current attempt."""
-        return int((self.status().get("progress") or {}).get("step", 0))
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        """Wait until ``true()``; fails with the job's story when it is not in time."""
+        try:
+            until(true, what, self.deadline)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.status()}\n{self.story()}") from late
 
     def until_state(self, *states: str) -> Object:
         """Wait for one of the states; fails where the job ended in another."""
-        end = time.monotonic() + self.deadline
-        while (status := self.status()).get("state") not in states:
-            assert status.get("state") not in ("Failed", "Complete"), f"{status}\n{self.story()}"
-            assert time.monotonic() < end, f"not {states} within {self.deadline:.0f} s: {status}\n{self.story()}"
-            time.sleep(0.05)
-        return status
+
+        def there() -> bool:
+            state = self.state
+            assert state in states or state not in ("Failed", "Complete"), f"ended as {state}"
+            return state in states
+
+        self.until(there, f"the state is {' or '.join(states)}")
+        return self.status()
 
     def until_trained(self, attempt: int = 1, steps: int = 12) -> None:
         """Wait until that attempt has made so many steps, which leaves a checkpoint behind."""
-        end = time.monotonic() + self.deadline
-        while not (f"\nstep {steps}" in (log := self._steps(attempt)) or self.status().get("completionTime")):
-            assert time.monotonic() < end, f"not trained within {self.deadline:.0f} s: {log}\n{self.status()}"
-            time.sleep(0.05)
-        assert self.status().get("completionTime") is None, f"over too early: {self.status()}"
+        self._until_recorded(lambda made, step, _: made == attempt and step >= steps, f"step {steps}")
 
     def until_world(self, size: int) -> None:
-        """Wait until a step was made by so many ranks."""
-        end = time.monotonic() + self.deadline
-        while (lines := self.record().splitlines()) and lines[-1].split()[2] != str(size):
-            assert time.monotonic() < end, f"not {size} ranks within {self.deadline:.0f} s\n{self.story()}"
-            assert self.status().get("completionTime") is None, f"over too early: {self.status()}"
-            time.sleep(0.05)
+        """Wait until the newest step was made by so many ranks."""
+        self._until_recorded(lambda _, __, world: world == size, f"{size} ranks", newest=True)
 
-    def _steps(self, attempt: int) -> str:
-        lines = [line.split() for line in self.record().splitlines()]
-        return "".join(f"\nstep {step}" for made, step, *_ in lines if int(made) == attempt)
+    def _until_recorded(self, fits: Callable[[int, int, int], bool], what: str, *, newest: bool = False) -> None:
+        """Wait for a step, or for the newest one, whose attempt, number and world size fit."""
+
+        def there() -> bool:
+            assert self.status().get("completionTime") is None, "over too early"
+            made = [tuple(map(int, line.split()[:3])) for line in self.record().splitlines()]
+            return any(fits(*each) for each in (made[-1:] if newest else made))
+
+        self.until(there, what)
 
     @abstractmethod
     def volume(self) -> Path:
