@@ -101,7 +101,6 @@ async def _work(client: KubeClient, settings: OperatorSettings, metrics: Metrics
     resources = resource_types(KINDS, served)
     recorder = Recorder(client, settings.identity)
     cluster = KubeCluster(client, resources, settings.namespaces, recorder)
-    listed = asyncio.Event()
     progress = await _progress(client, cluster, settings)
     endpoint = progress.endpoint if progress is not None else None
     known = replace(settings.images, progress=endpoint, pod_groups=PodGroup in served)
@@ -112,12 +111,12 @@ async def _work(client: KubeClient, settings: OperatorSettings, metrics: Metrics
     watched = sum(resource.selector is not None for resource in resources.values())
     async with progress.taken() if progress is not None else nullcontext(), asyncio.TaskGroup() as tasks:
         work = [
-            tasks.create_task(_work_when(listed, controller)),
+            tasks.create_task(_controlled(controller)),
             tasks.create_task(cluster.keep_fresh()),
             tasks.create_task(recorder.run()),
             tasks.create_task(_guard(watched * max(1, len(settings.namespaces)), metrics)),
         ]
-        registry = watches(cluster, resources, listed, metrics.shown)
+        registry = watches(cluster, resources, metrics.shown)
 
         async def end(**_: object) -> None:
             for task in work:
@@ -196,9 +195,7 @@ async def _guard(least: int, metrics: Metrics) -> None:
             raise WatchLostError(f"{alive} of {least} watches work; are the CRDs installed, and may the operator list?")
 
 
-async def _work_when(listed: asyncio.Event, controller: Controller) -> None:
-    await listed.wait()
-    logger.info("all objects are known; the work begins")
+async def _controlled(controller: Controller) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(controller.run(WORKERS))
         await controller.first_pass()
@@ -206,12 +203,12 @@ async def _work_when(listed: asyncio.Event, controller: Controller) -> None:
 
 
 def watches(
-    cluster: KubeCluster, resources: Mapping[str, ResourceType], listed: asyncio.Event, shown: Callable[[str], None]
+    cluster: KubeCluster, resources: Mapping[str, ResourceType], shown: Callable[[str], None]
 ) -> kopf.OperatorRegistry:
     """A registry of watches of all kinds, and of those children that carry our labels; ``shown`` is told the kinds.
 
-    kopf holds all event handlers back until every indexed kind has been listed. So the index functions fill the cache,
-    and the first event sets ``listed``: from then on, what is not in the cache is not there, and nothing is indexed.
+    Nothing is indexed: kopf would wake every object's task for each other one, which takes minutes for thousands. The
+    cluster lists all objects itself before the work begins, and once more after kopf's watches have.
     """
     registry = kopf.OperatorRegistry()
 
@@ -221,16 +218,9 @@ def watches(
 
     kopf.on.login(registry=registry)(login)
 
-    def listing(**_: object) -> bool:
-        return not listed.is_set()
-
-    async def known(body: kopf.Body, **_: object) -> None:
-        cluster.seen(dict(body))
-
     async def seen(event: kopf.RawEvent, **_: object) -> None:
-        if event["type"] is None and listed.is_set():
+        if event["type"] is None:
             cluster.missed()
-        listed.set()
         body: JsonObject = {**event["object"]}  # type: ignore[dict-item]  # JSON from the API server
         shown(str(body["kind"]))
         if event["type"] == "DELETED":
@@ -243,7 +233,6 @@ def watches(
             continue
         labels = {resource.selector: kopf.PRESENT} if resource.selector else {}
         where = (resource.group, resource.version, resource.plural)
-        kopf.index(*where, id=f"{resource.plural}-known", labels=labels, when=listing, registry=registry)(known)
         kopf.on.event(*where, labels=labels, registry=registry)(seen)
     return registry
 

@@ -124,7 +124,7 @@ def test_uninstalled_and_installed_again_it_changes_nothing(
         assert seen() == before
         release.install()
         operator = release.operator()
-        until(lambda: operator.log().count("the work begins") == 2, "it works again")
+        until(lambda: operator.log().count("all objects are visited") == 2, "it works again")
         assert settled(seen) == before
     finally:
         operator.stop()

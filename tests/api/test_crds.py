@@ -68,12 +68,12 @@ REFUSED = {
     "keys to a claim": (
         "TrainingJob",
         "output: {uri: 'pvc://models/a', secretRef: {name: store}}",
-        ["spec.output: secretRef is for s3:// only: a volume claim is mounted and needs no keys"],
+        ["spec.output: secretRef is for s3://, gs:// and az:// only: a claim is mounted and needs no keys"],
     ),
     "keys to no place": (
         "CompressionJob",
         "data: {calibration: {secretRef: {name: store}}}",
-        ["spec.data.calibration: secretRef is for s3:// only: a volume claim is mounted and needs no keys"],
+        ["spec.data.calibration: secretRef is for s3://, gs:// and az:// only: a claim is mounted and needs no keys"],
     ),
     "a script without code": (
         "TrainingJob",

@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
 
 @pytest.fixture
 def checkpoints(tmp_path: Path, server: ObjectServer) -> Iterator[Checkpoints]:
-    bucket = Bucket(parse(f"s3://{BUCKET}/ckpt"), keys_of("store", server.secret), tmp_path / layout.TRANSFERS)
+    bucket = Bucket(parse(f"s3://{BUCKET}/ckpt"), keys_of("store", server.secret, "s3"), tmp_path / layout.TRANSFERS)
     yield Checkpoints(store=bucket, job_uid="uid-1", attempt=1, keep_latest=2)
     bucket.remove()
 
@@ -69,7 +69,7 @@ def test_a_damaged_one_is_skipped_and_replaced_by_the_next(checkpoints: Checkpoi
 def test_an_endpoint_that_is_down_is_no_reason_to_start_from_the_beginning(
     tmp_path: Path, server: ObjectServer
 ) -> None:
-    keys = keys_of("store", {**server.secret, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    keys = keys_of("store", {**server.secret, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "s3")
     store = Bucket(parse(f"s3://{BUCKET}/ckpt"), keys, tmp_path)
     with pytest.raises(StorageError) as caught:
         Checkpoints(store=store, job_uid="uid-1", attempt=1, keep_latest=2).newest()

@@ -19,7 +19,8 @@ from modelyard.contract import layout
 from modelyard.contract.artifact import MANIFEST_FILE, ArtifactReference, Lineage, Manifest, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
 from modelyard.storage import artifacts, bucket
-from modelyard.storage.bucket import Bucket, Patience
+from modelyard.storage.bucket import Bucket
+from modelyard.storage.clients import Patience
 from modelyard.storage.errors import StorageError
 from modelyard.storage.keys import keys_of
 from modelyard.storage.store import fetch_file, open_store
@@ -209,7 +210,7 @@ def test_an_endpoint_that_never_answers_is_given_up(pod: Path, server: ObjectSer
     second = timedelta(seconds=1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         values = {**server.secret, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-        bucket = Bucket(parse(PARENT), keys_of(SECRET, values), pod, Patience(second, second, second))
+        bucket = Bucket(parse(PARENT), keys_of(SECRET, values, "s3"), pod, Patience(second, second, second))
         start = time.monotonic()
         with pytest.raises(StorageError, match="no answer from http://127") as caught:
             bucket.fetch("model.onnx")

@@ -1,4 +1,4 @@
-"""A model sharded over the ranks with FSDP2: its checkpoint is the whole state, gathered on rank 0."""
+"""A model sharded over the ranks with FSDP2: each rank checkpoints its own part, and any number of ranks goes on."""
 
 import torch
 from torch.distributed.checkpoint.state_dict import (
@@ -14,9 +14,6 @@ from torch.distributed.fsdp import fully_shard
 import modelyard_trainer
 
 STEPS = 40
-WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-"""Gathered on rank 0, empty elsewhere."""
-SPREAD = StateDictOptions(full_state_dict=True)
 
 
 def network() -> torch.nn.Sequential:
@@ -30,11 +27,18 @@ def main() -> None:
         model = network().to(run.device)
         fully_shard(model, mesh=mesh)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+
+        def state() -> dict[str, object]:
+            return {
+                "model": get_model_state_dict(model),
+                "optimizer": get_optimizer_state_dict(model, optimizer),
+            }
+
         first = 1
-        if (state := run.resume()) is not None:
-            set_model_state_dict(model, state["model"], options=SPREAD)
-            set_optimizer_state_dict(model, optimizer, state["optimizer"], options=SPREAD)
-            first = state["step"] + 1
+        if (saved := run.resume(**state())) is not None:
+            set_model_state_dict(model, saved["model"])
+            set_optimizer_state_dict(model, optimizer, saved["optimizer"])
+            first = saved["step"] + 1
 
         loss = torch.tensor(0.0)
         for step in range(first, STEPS + 1):
@@ -45,13 +49,9 @@ def main() -> None:
             optimizer.step()
             run.report(step=step, total_steps=STEPS, loss=loss)
             if step % 10 == 0 or run.stopping:
-                # All ranks gather; rank 0 keeps.
-                run.checkpoint(
-                    step=step,
-                    model=get_model_state_dict(model, options=WHOLE),
-                    optimizer=get_optimizer_state_dict(model, optimizer, options=WHOLE),
-                )
-        whole = get_model_state_dict(model, options=WHOLE)
+                run.checkpoint(step=step, **state())  # on all ranks
+        # The whole model, for the artefact: gathered on rank 0.
+        whole = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
         exported = network()
         if run.is_main:
             exported.load_state_dict(whole)

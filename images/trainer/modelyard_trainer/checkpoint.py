@@ -1,6 +1,6 @@
 """Checkpoints that count only once they are whole: written aside, with their digests, and put into place at once."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,7 +18,9 @@ from modelyard.storage.disk import storage_error
 from modelyard.storage.errors import ACCESS_REASONS, MissingError, StorageError
 from modelyard.storage.local import PARTIAL
 from modelyard.storage.store import Store
+from modelyard_trainer import shards
 from modelyard_trainer.console import say
+from modelyard_trainer.shards import Part, ShardEntry
 
 STATE_FILE = "state.pt"
 COMMIT_FILE = "commit.json"
@@ -75,11 +77,52 @@ class Checkpoints:
                     step=step,
                     job_uid=self.job_uid,
                     attempt=self.attempt,
-                    files=[_entry(staging / STATE_FILE)],
+                    files=[_entry(staging / STATE_FILE, STATE_FILE)],
                     metric=metric,
                     best=best,
                 )
                 (staging / COMMIT_FILE).write_text(commit.to_json())
+            self._prune(step)
+        except OSError as error:
+            raise storage_error(error, place.uri, place.directory, "CheckpointFailed") from error
+        return CheckpointReport(step=step, uri=place.uri, digest=commit.digest)
+
+    def write_part(self, step: int, part: Part, rank: int) -> ShardEntry:
+        """Write one rank's part of the state of ``step``, which counts once ``commit_parts`` says so.
+
+        Raises StorageError, as ``commit`` does.
+        """
+        place = self._at(step)
+        name = f"shard-{self.attempt}-{rank:05d}.safetensors"
+        try:
+            with place.put(name) as path:
+                shards.write(part, path)
+                entry = _entry(path, name)
+        except OSError as error:
+            raise storage_error(error, place.uri, place.directory, "CheckpointFailed") from error
+        return ShardEntry(file=entry, chunks=part.chunks)
+
+    def commit_parts(
+        self, step: int, frame: object, parts: Sequence[ShardEntry], metric: float | None, best: float | None
+    ) -> CheckpointReport:
+        """Have the parts that the ranks wrote count as the checkpoint of ``step``. Otherwise as ``commit``."""
+        place = self._at(step)
+        try:
+            self._remove_partial()
+            with place.put(STATE_FILE) as path:
+                _write(path, {"frame": frame, "chunks": shards.index(parts)})
+                _check_loadable(path)
+                state = _entry(path, STATE_FILE)
+            commit = Commit(
+                step=step,
+                job_uid=self.job_uid,
+                attempt=self.attempt,
+                files=[state, *(part.file for part in parts)],
+                metric=metric,
+                best=best,
+            )
+            with place.put(COMMIT_FILE) as path:
+                path.write_text(commit.to_json())
             self._prune(step)
         except OSError as error:
             raise storage_error(error, place.uri, place.directory, "CheckpointFailed") from error
@@ -115,24 +158,37 @@ class Checkpoints:
             )
         return CheckpointReport(step=commit.step, uri=place.uri, digest=digest)
 
-    def load(self, chosen: CheckpointReport, device: torch.device) -> tuple[dict[str, Any], Commit]:
-        """The state of a checkpoint, tensors on ``device``, with its ``step``; and its commit. Raises StorageError."""
+    def load(
+        self, chosen: CheckpointReport, device: torch.device, into: Mapping[str, object] | None = None
+    ) -> tuple[dict[str, Any], Commit]:
+        """The state of a checkpoint, tensors on ``device``, with its ``step``; and its commit.
+
+        Sharded tensors are read into those of ``into``, of which only what this rank holds is read; others come whole.
+        Raises StorageError, and ValueError where ``into`` does not fit.
+        """
         place = self._at(chosen.step)
-        if chosen.uri == place.uri:
-            commit = self._verified(place, chosen.step)
-        else:
+        if chosen.uri != place.uri:
             assert self.elsewhere is not None, "only the spec names a checkpoint elsewhere"
             place, _ = self.elsewhere
-            commit = _whole(place)
+        commit = _commit(place)
         if commit.digest != chosen.digest:
             raise StorageError("DigestMismatch", f"{place.uri}: expected {chosen.digest}, found {commit.digest}")
-        state: dict[str, Any] = torch.load(place.directory / STATE_FILE, map_location=device, weights_only=True)
+        digests = {file.path: file.digest for file in commit.files}
+
+        def fetch(name: str) -> Path:
+            return _fetched(place, name, digests[name])
+
+        state = torch.load(fetch(STATE_FILE), map_location=device, weights_only=True)
+        if len(commit.files) > 1:
+            state = shards.join(state["frame"], state["chunks"], fetch, device, into or {})
         return {"step": chosen.step, **state}, commit
 
     def _verified(self, place: Store, step: int) -> Commit:
-        commit = _whole(place)
+        commit = _commit(place)
         if (commit.step, commit.job_uid) != (step, self.job_uid):
             raise StorageError("DigestMismatch", f"{place.uri} holds step {commit.step} of job {commit.job_uid}")
+        for file in commit.files:
+            _fetched(place, file.path, file.digest)
         return commit
 
     def _prune(self, newest: int) -> None:
@@ -173,15 +229,11 @@ def _commit(place: Store) -> Commit:
         raise StorageError("DigestMismatch", f"{place.uri}/{COMMIT_FILE} is not a commit") from error
 
 
-def _whole(place: Store) -> Commit:
-    """The commit of a checkpoint whose every file is as it says."""
-    commit = _commit(place)
+def _fetched(place: Store, name: str, digest: Digest) -> Path:
     try:
-        for file in commit.files:
-            place.fetch(file.path, file.digest)
+        return place.fetch(name, digest)
     except MissingError as error:
         raise StorageError("CheckpointMissing", str(error)) from error
-    return commit
 
 
 def _write(path: Path, state: Mapping[str, object]) -> None:
@@ -205,5 +257,5 @@ def _check_loadable(path: Path) -> None:
         ) from error
 
 
-def _entry(path: Path) -> FileEntry:
-    return FileEntry(path=path.name, size_bytes=path.stat().st_size, digest=digest_of_file(path))
+def _entry(path: Path, name: str) -> FileEntry:
+    return FileEntry(path=name, size_bytes=path.stat().st_size, digest=digest_of_file(path))

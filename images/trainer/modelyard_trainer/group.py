@@ -1,6 +1,7 @@
 """The ranks of a run: which one this is, its device, and how rank 0 shares a decision with the others."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ Backend = Literal["Auto", "Gloo", "Nccl"]
 _SHARED_WAIT = timedelta(hours=24)
 """For work of rank 0 that the others wait for. Its death breaks the connection, so this only bounds a hang."""
 _LEAVE_WAIT = timedelta(seconds=60)
+_POLL_SECONDS = 0.05
 _ALL_LEFT = "modelyard/all-left"
 
 
@@ -28,6 +30,8 @@ class Store(Protocol):
     def get(self, key: str, /) -> bytes: ...
     def add(self, key: str, amount: int, /) -> int: ...
     def wait(self, keys: list[str], timeout: timedelta, /) -> None: ...
+    def check(self, keys: list[str], /) -> bool: ...
+    def clone(self) -> "Store": ...
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Group:
     store: Store | None
     """None for a script that no launcher started."""
     _shared: dict[str, int] = field(default_factory=dict)
+    _aside: Store | None = None
 
     def from_rank_zero(self, name: str, work: Callable[[], str]) -> str:
         """What ``work`` returns on rank 0, on every rank; ``name`` says what they wait for.
@@ -52,24 +57,40 @@ class Group:
         self._shared[name] = turn = self._shared.get(name, 0) + 1
         key = f"modelyard/{name}/{turn}"
         if self.rank == 0:
-            return self._share(key, work)
+            return self._share(key, work, self.store)
         if self.store is None:
             raise PeerLostError(f"rank {self.rank} has no connection to rank 0")
         self.store.wait([key], _SHARED_WAIT)
-        verdict, _, text = self.store.get(key).decode().partition(":")
-        if verdict == "failed":
-            raise PeerLostError(f"{name} failed on rank 0: {text}")
-        return text
+        return _read(self.store, key, name, 0)
 
-    def _share(self, key: str, work: Callable[[], str]) -> str:
+    def together(self, name: str, work: Callable[[], str], end: Callable[[list[str]], str]) -> str:
+        """What rank 0 makes, by ``end``, of what ``work`` returns on every rank, by rank; on every rank.
+
+        For a thread of its own: it has its own connection. Every rank must call it equally often. Raises what ``work``
+        and ``end`` raise here, and PeerLostError for what was raised on another rank.
+        """
+        if self.store is None:
+            return end([work()])
+        words = self._aside = self._aside or self.store.clone()
+        self._shared[name] = turn = self._shared.get(name, 0) + 1
+        keys = [f"modelyard/{name}/{turn}/{rank}" for rank in range(self.world_size)]
+        key = f"modelyard/{name}/{turn}"
+        self._share(keys[self.rank], work, words)
+        if self.rank == 0:
+            return self._share(
+                key, lambda: end([_read(words, each, name, rank) for rank, each in enumerate(keys)]), words
+            )
+        return _read(words, key, name, 0)
+
+    def _share(self, key: str, work: Callable[[], str], words: Store | None) -> str:
         try:
             text = work()
         except BaseException as error:
-            if self.store is not None:
-                self.store.set(key, f"failed:{type(error).__name__}: {error}")
+            if words is not None:
+                words.set(key, f"failed:{type(error).__name__}: {error}")
             raise
-        if self.store is not None:
-            self.store.set(key, f"done:{text}")
+        if words is not None:
+            words.set(key, f"done:{text}")
         return text
 
     def leave(self) -> None:
@@ -82,6 +103,16 @@ class Group:
             with suppress(distributed.DistStoreError):
                 self.store.wait([_ALL_LEFT], _LEAVE_WAIT)
         distributed.destroy_process_group()
+
+
+def _read(words: Store, key: str, name: str, rank: int) -> str:
+    """What ``_share`` wrote on that rank, once it is there. Raises PeerLostError for an error."""
+    while not words.check([key]):
+        time.sleep(_POLL_SECONDS)
+    verdict, _, text = words.get(key).decode().partition(":")
+    if verdict == "failed":
+        raise PeerLostError(f"{name} failed on rank {rank}: {text}")
+    return text
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from modelyard.contract.reports import CheckpointReport
 from modelyard.storage.errors import StorageError
 from modelyard_trainer.console import say
+from modelyard_trainer.shards import Part
 
 _STORAGE_FULL = "StorageFull"
 
@@ -19,8 +20,11 @@ class Snapshot:
 
     step: int
     state: Mapping[str, object]
+    """Or, of a sharded one, nothing."""
     metric: float | None
     best: float | None
+    part: Part | None = None
+    """What this rank holds of a sharded state."""
 
 
 class Saver:
@@ -32,12 +36,12 @@ class Saver:
 
     def __init__(
         self,
-        commit: Callable[[Snapshot], CheckpointReport],
+        commit: Callable[[Snapshot], CheckpointReport | None],
         committed: Callable[[CheckpointReport], None],
         failed: Callable[[str], None],
         busy: Callable[[bool], None],
     ) -> None:
-        """The functions are called in the thread; ``busy`` around each ``commit``."""
+        """The functions are called in the thread; ``busy`` around each ``commit``, which returns None for a part."""
         self._commit = commit
         self._committed = committed
         self._failed = failed
@@ -85,7 +89,9 @@ class Saver:
             assert snapshot is not None, "waited for one"
             self._busy(True)  # noqa: FBT003 - a callback's only argument
             try:
-                self._committed(self._commit(snapshot))
+                report = self._commit(snapshot)
+                if report is not None:
+                    self._committed(report)
             except StorageError as error:
                 if error.reason == _STORAGE_FULL:
                     self._error = error

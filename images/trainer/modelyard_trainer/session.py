@@ -10,17 +10,19 @@ import torch
 from modelyard.contract import layout
 from modelyard.contract.reports import CheckpointReport, ProgressReport
 from modelyard.contract.runs import TrainRun
+from modelyard.storage.errors import StorageError
 from modelyard.storage.local import LocalFolder
 from modelyard.storage.store import open_store
-from modelyard_trainer import group, inputs, verdict, workspace
+from modelyard_trainer import group, inputs, shards, verdict, workspace
 from modelyard_trainer.checkpoint import Checkpoints
 from modelyard_trainer.console import say
 from modelyard_trainer.datasets import Samples
-from modelyard_trainer.errors import StoppedError
+from modelyard_trainer.errors import PeerLostError, StoppedError
 from modelyard_trainer.group import Group
 from modelyard_trainer.progress import Progress
 from modelyard_trainer.pulse import Pulse
 from modelyard_trainer.saver import Saver, Snapshot, copied
+from modelyard_trainer.shards import ShardEntry
 from modelyard_trainer.workspace import Workspace
 
 OUTPUT_FOLDER = "modelyard-output"
@@ -31,7 +33,7 @@ _LAST_CHECKPOINT_SECONDS = 5.0
 
 
 class Run:
-    """One rank of a training. Every method may be called on every rank; rank 0 does the writing."""
+    """One rank of a training. Every method may be called on every rank; rank 0 does what is done once."""
 
     def __init__(
         self,
@@ -104,11 +106,14 @@ class Run:
             }
             self._progress.report(step, total_steps, detached)
 
-    def resume(self) -> dict[str, Any] | None:
+    def resume(self, **into: object) -> dict[str, Any] | None:
         """The state of the newest whole checkpoint of this job, tensors on ``device``, its step as ``step``.
 
         Rank 0 chooses for all ranks: a damaged checkpoint is skipped with a printed line. None where there is none, or
-        where the job says ``resume: Never``. Raises StorageError where this pod does not see what rank 0 saw.
+        where the job says ``resume: Never``. ``into`` is for a sharded state: what ``checkpoint`` is given under the
+        same names, sharded as it is now, over any number of ranks; each rank reads its part into it. Without, a sharded
+        state comes whole. Raises StorageError where this pod does not see what rank 0 saw, and ValueError for another
+        shape.
         """
         chosen = None
         if self._checkpoints is not None and self._resumes:
@@ -118,7 +123,7 @@ class Run:
             if self.is_main:
                 self._progress.resumed(0)
             return None
-        state, commit = self._checkpoints.load(chosen, self.device)
+        state, commit = self._checkpoints.load(chosen, self.device, into)
         if self.is_main:
             say(f"modelyard: resuming after step {chosen.step}")
             self._progress.resumed(chosen.step, commit.best)
@@ -132,11 +137,18 @@ class Run:
         gone is told, and the next checkpoint tried. Where ``stopping`` is true the script ends here, once all is
         written. Raises, at this or the next call, ValueError for a state that could not be loaded again, and
         StorageError (StorageFull).
+
+        A state with DTensors, as FSDP2 and tensor parallelism have, is sharded: all ranks must call this, and each
+        writes what it holds, once the checkpoint before is whole.
         """
         if self.is_main and self._saver is None and not self._hinted:
             say("modelyard: run.checkpoint does nothing, as the job has no spec.checkpoint")
             self._hinted = True
-        if self.is_main and self._saver is not None:
+        if self._saver is not None and shards.sharded(state):
+            self._saver.wait()  # all ranks must write the same ones
+            best = self._progress.objective(), self._progress.best
+            self._saver.save(Snapshot(step, {}, *best, shards.split(state)))
+        elif self._saver is not None and self.is_main:
             kept = {name: copied(value) for name, value in state.items()}
             self._saver.save(Snapshot(step, kept, self._progress.objective(), self._progress.best))
         if self.stopping:
@@ -208,7 +220,7 @@ def run() -> Iterator[Run]:
             checkpoints, work = _checkpoints(job), workspace.of_pod()
             page = work.pulse(members.local_rank)
             pulse = Pulse(page) if page.is_file() else None
-        saver = None if checkpoints is None else _saver(checkpoints, progress, pulse)
+        saver = None if checkpoints is None else _saver(members, checkpoints, progress, pulse)
         try:
             yield Run(members, work, checkpoints, progress, saver, pulse, resumes=job is None or _resumes(job))
             if saver is not None:
@@ -221,15 +233,36 @@ def run() -> Iterator[Run]:
             progress.close()
 
 
-def _saver(checkpoints: Checkpoints, progress: Progress, pulse: Pulse | None) -> Saver:
-    def commit(snapshot: Snapshot) -> CheckpointReport:
-        return checkpoints.commit(snapshot.step, snapshot.state, snapshot.metric, snapshot.best)
+def _saver(members: Group, checkpoints: Checkpoints, progress: Progress, pulse: Pulse | None) -> Saver:
+    def commit(snapshot: Snapshot) -> CheckpointReport | None:
+        if snapshot.part is None:
+            return checkpoints.commit(snapshot.step, snapshot.state, snapshot.metric, snapshot.best)
+        part = snapshot.part
+
+        def write() -> str:
+            return checkpoints.write_part(snapshot.step, part, members.rank).to_json()
+
+        def finish(told: list[str]) -> str:
+            entries = [ShardEntry.model_validate_json(text) for text in told]
+            return checkpoints.commit_parts(
+                snapshot.step, part.frame, entries, snapshot.metric, snapshot.best
+            ).to_json()
+
+        try:
+            text = members.together("checkpoint", write, finish)
+        except PeerLostError as error:
+            raise StorageError("CheckpointFailed", str(error)) from error
+        return CheckpointReport.model_validate_json(text) if members.rank == 0 else None
+
+    def failed(message: str) -> None:
+        if members.rank == 0:
+            progress.not_stored(message)
 
     def busy(saving: bool) -> None:  # noqa: FBT001 - a callback's only argument
         if pulse is not None:
             pulse.saving = saving
 
-    return Saver(commit, progress.committed, progress.not_stored, busy)
+    return Saver(commit, progress.committed, failed, busy)
 
 
 def _outside(members: Group) -> Checkpoints:

@@ -39,15 +39,17 @@ class Location(Model):
     uri: Uri | None = None
     """Where it is."""
     secret_ref: LocalReference | None = None
-    """For s3:// the Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where they are needed, AWS_SESSION_TOKEN,
-    AWS_REGION and AWS_ENDPOINT_URL. It is mounted into the pod. Default: the pod's own identity."""
+    """The Secret with the keys: for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where they are needed,
+    AWS_SESSION_TOKEN, AWS_REGION and AWS_ENDPOINT_URL; for gs:// GOOGLE_SERVICE_ACCOUNT_KEY; for az://
+    AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY. It is mounted into the pod. Default: the pod's own
+    identity."""
 
     @rule(
-        "!has(self.secretRef) || (has(self.uri) && self.uri.startsWith('s3://'))",
-        "secretRef is for s3:// only: a volume claim is mounted and needs no keys",
+        "!has(self.secretRef) || (has(self.uri) && self.uri.matches('^(s3|gs|az)://'))",
+        "secretRef is for s3://, gs:// and az:// only: a claim is mounted and needs no keys",
     )
     def _secret_is_for_object_stores(self) -> bool:
-        return self.secret_ref is None or (self.uri is not None and self.uri.startswith("s3://"))
+        return self.secret_ref is None or (self.uri is not None and parse(self.uri).in_object_store)
 
     @property
     def secret(self) -> str | None:
@@ -59,14 +61,14 @@ class Folder(Location):
     """A folder in storage, and the key to it."""
 
     uri: Uri
-    """A folder: pvc://<claim>/<path> or s3://<bucket>/<path>."""
+    """A folder: pvc://<claim>/<path>, or s3://, gs:// or az:// with <bucket>/<path>."""
 
 
 class StoredArtifact(Location):
     """A published artefact, by place and content."""
 
     uri: Uri
-    """Where it lies: pvc://<claim>/<path> or s3://<bucket>/<path>."""
+    """Where it lies: pvc://<claim>/<path>, or s3://, gs:// or az:// with <bucket>/<path>."""
     digest: DigestString
     """Its digest, as the status of the job that published it gives it."""
 

@@ -12,8 +12,9 @@ from modelyard.storage.uri import parse
 
 def place(state: Path, namespace: str, uri: str, secret: str | None) -> Store:
     """The folder at ``uri``; the keys to a bucket are those of the Secret in the state folder. Raises StorageError."""
-    if secret is None:
-        return store_at(parse(uri), None, state)
+    where = parse(uri)
+    if secret is None or not where.in_object_store:
+        return store_at(where, None, state)
     found = ObjectStore(state / "objects").typed(ObjectKey("Secret", namespace, secret), Secret)
     content = {} if found is None else {name: text.decode().strip() for name, text in found.content.items()}
-    return store_at(parse(uri), keys_of(secret, content), state)
+    return store_at(where, keys_of(secret, content, where.scheme), state)

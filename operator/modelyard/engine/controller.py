@@ -43,10 +43,11 @@ class Controller:
         """The version of each object's spec whose references are known."""
 
     async def run(self, workers: int = 4) -> None:
-        """Watch and work, until cancelled. Raises what the watch raises."""
+        """Watch and, once all objects are listed, work, until cancelled. Raises what the watch raises."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch())
             tasks.create_task(self._resync())
+            await self._listed.wait()
             for _ in range(workers):
                 tasks.create_task(self._work())
 

@@ -9,15 +9,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import obstore
-from obstore.store import ObjectStore, S3Store
 
 from modelyard.contract.digest import Digest, digest_of_bytes, digest_of_file, short
+from modelyard.storage.clients import Patience, connect
 from modelyard.storage.disk import storage_error
 from modelyard.storage.errors import MissingError, StorageError
 from modelyard.storage.keys import Keys
@@ -27,7 +25,6 @@ from modelyard.storage.uri import StorageUri
 
 if TYPE_CHECKING:
     from obstore import GetResult
-    from obstore.store import S3Config, S3Credential
 
 logger = logging.getLogger(__name__)
 
@@ -36,27 +33,16 @@ _PARALLEL = 4
 _LOG_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a request is waited for. The defaults make at most about two minutes until an error is told."""
-
-    connect: timedelta = timedelta(seconds=5)
-    request: timedelta = timedelta(seconds=60)
-    """For one request; a large file takes many, of 16 MiB each."""
-    retry: timedelta = timedelta(seconds=60)
-    """No request is tried again after that."""
-
-
 class Bucket:
     """A Store in a bucket. Downloads and uploads pass through ``transfers``, a folder of this pod."""
 
     def __init__(self, place: StorageUri, keys: Keys | None, transfers: Path, patience: Patience | None = None) -> None:
-        """Without ``keys``: those that the pod's environment offers (AWS_*, a web identity, the node's)."""
+        """Without ``keys``: those that the pod's environment offers (variables, a web identity, the node's)."""
         self._place = place
         self._keys = keys
         self._transfers = transfers
         self._patience = patience or Patience()
-        self._objects = _connect(place, keys, self._patience)
+        self._objects = connect(place, keys, self._patience)
         self.uri = str(place)
         self.directory = transfers / short(digest_of_bytes(self.uri.encode()))
 
@@ -171,23 +157,32 @@ class Bucket:
                 return
             for path in sorted(staging.iterdir()):
                 if path.name != marker:
-                    self._upload(path)
-            self._upload(staging / marker)
+                    self._upload(path, path.name)
+            self._upload(staging / marker, marker)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _upload(self, path: Path) -> None:
+    @contextmanager
+    def put(self, name: str) -> Iterator[Path]:
+        """A file of this pod, uploaded at the end."""
+        self._transfers.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="upload-", dir=self._transfers) as folder:
+            path = Path(folder) / "file"
+            yield path
+            self._upload(path, name)
+
+    def _upload(self, path: Path, name: str) -> None:
         """Signed with the digest of its bytes, which the store checks, so that only the size is left to compare."""
         start = time.monotonic()
         size = path.stat().st_size
-        with self._told(path.name):
-            obstore.put(self._objects, path.name, path, chunk_size=_CHUNK, max_concurrency=_PARALLEL)
-            stored = obstore.head(self._objects, path.name)["size"]
+        with self._told(name):
+            obstore.put(self._objects, name, path, chunk_size=_CHUNK, max_concurrency=_PARALLEL)
+            stored = obstore.head(self._objects, name)["size"]
         if stored != size:
             raise StorageError(
-                "StorageFailed", f"{self.uri}/{path.name}: {stored} of {size} bytes arrived; another writer? try again"
+                "StorageFailed", f"{self.uri}/{name}: {stored} of {size} bytes arrived; another writer? try again"
             )
-        logger.info("%s/%s: uploaded %d bytes in %.1f s", self.uri, path.name, size, time.monotonic() - start)
+        logger.info("%s/%s: uploaded %d bytes in %.1f s", self.uri, name, size, time.monotonic() - start)
 
     def remove(self) -> None:
         """Delete every object below."""
@@ -201,36 +196,5 @@ class Bucket:
 
     @contextmanager
     def _told(self, name: str = "") -> Iterator[None]:
-        with translated(f"{self.uri}/{name}" if name else self.uri, self._place.host, self._keys):
+        with translated(f"{self.uri}/{name}" if name else self.uri, self._place, self._keys):
             yield
-
-
-def _connect(place: StorageUri, keys: Keys | None, patience: Patience) -> ObjectStore:
-    """The client for a scheme that is an object store."""
-    values = {} if keys is None else keys.values
-    config: S3Config = {}
-    if region := values.get("AWS_REGION"):
-        config["region"] = region
-    if endpoint := values.get("AWS_ENDPOINT_URL"):
-        config["endpoint"] = endpoint
-    credential: S3Credential = {
-        "access_key_id": values.get("AWS_ACCESS_KEY_ID", ""),
-        "secret_access_key": values.get("AWS_SECRET_ACCESS_KEY", ""),
-        "token": values.get("AWS_SESSION_TOKEN"),
-        "expires_at": None,
-    }
-    return S3Store(
-        place.host,
-        prefix=place.path or None,
-        config=config,
-        client_options={"allow_http": True, "connect_timeout": patience.connect, "timeout": patience.request},
-        retry_config={
-            "max_retries": 5,
-            "retry_timeout": patience.retry,
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=10), "base": 2,
-            },
-        },
-        # Not as configuration: a token in the environment would be sent along with the Secret's keys.
-        credential_provider=None if keys is None else lambda: credential,
-    )  # fmt: skip

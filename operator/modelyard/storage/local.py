@@ -88,6 +88,19 @@ class LocalFolder:
             raise
         shutil.rmtree(earlier, ignore_errors=True)
 
+    @contextmanager
+    def put(self, name: str) -> Iterator[Path]:
+        """A file beside it, renamed at the end."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        partial = self.directory / f"{PARTIAL}{uuid.uuid4().hex[:12]}"
+        try:
+            yield partial
+            flush(partial)
+            partial.rename(self.directory / name)
+            flush(self.directory)
+        finally:
+            partial.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Delete the folder with all that is in it, as far as that is possible."""
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -54,6 +54,12 @@ class Store(Protocol):
         and ``replace`` is false. A block that raises, or is killed, changes nothing that a reader may see.
         """
 
+    def put(self, name: str) -> AbstractContextManager[Path]:
+        """A path of this pod to write a file to: at the end of the block, and not before, it is this folder's ``name``.
+
+        What had that name is replaced. A block that raises, or is killed, changes nothing that a reader may see.
+        """
+
     def remove(self) -> None:
         """Delete the folder with all that is in it, as far as it is there."""
 
@@ -85,4 +91,5 @@ def store_at(place: StorageUri, keys: Keys | None, root: Path) -> Store:
 
 
 def _of_this_pod(place: StorageUri, secret: str | None) -> Store:
-    return store_at(place, None if secret is None else mounted_keys(secret), layout.root())
+    keys = mounted_keys(secret, place.scheme) if secret is not None and place.in_object_store else None
+    return store_at(place, keys, layout.root())

@@ -1,6 +1,7 @@
-"""Storage URIs: ``pvc://claim/path``, ``s3://bucket/path`` and, on a laptop only, ``file:///path``."""
+"""Storage URIs: ``pvc://claim/path``, ``s3://``, ``gs://`` and ``az://bucket/path``, on a laptop ``file:///path``."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,13 +13,13 @@ _PART = r"/\.*[A-Za-z0-9_-][A-Za-z0-9._-]*"
 """One part of a path: never ``.`` or ``..``, so that no path leaves its volume."""
 URI_PATTERN = (
     rf"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?({_PART})*"
-    rf"|s3://[a-z0-9][-a-z0-9.]{{1,61}}[a-z0-9]({_PART})*"
+    rf"|(s3|gs|az)://[a-z0-9][-a-z0-9._]{{1,61}}[a-z0-9]({_PART})*"
     rf"|file://({_PART})+)$"
 )
-_PARTS = re.compile(r"^(pvc|s3)://([^/]+)((?:/.*)?)$")
+_PARTS = re.compile(r"^(pvc|s3|gs|az)://([^/]+)((?:/.*)?)$")
 
-Scheme = Literal["pvc", "s3", "file"]
-OBJECT_STORES: frozenset[Scheme] = frozenset({"s3"})
+Scheme = Literal["pvc", "s3", "gs", "az", "file"]
+OBJECT_STORES: Mapping[str, Scheme] = {"s3": "s3", "gs": "gs", "az": "az"}
 """Schemes of storage that is reached over the network, with a Secret's keys or the pod's own identity."""
 
 
@@ -28,7 +29,7 @@ class StorageUri:
 
     scheme: Scheme
     host: str
-    """The claim or the bucket."""
+    """The claim, or the bucket, which Azure calls container."""
     path: str
     """Without leading slash, but for an absolute path."""
 
@@ -68,10 +69,10 @@ def parse(text: str) -> StorageUri:
     if re.fullmatch(URI_PATTERN, text) is None:
         raise StorageError(
             "InvalidUri",
-            f"{text!r} is not a storage URI; write pvc://<claim>/<path>, s3://<bucket>/<path> or file:///<path>",
+            f"{text!r} is not a storage URI; write pvc://<claim>/<path>, s3://, gs:// or az://<bucket>/<path>, or file:///<path>",
         )
     if match := _PARTS.match(text):
-        return StorageUri("s3" if match[1] == "s3" else "pvc", match[2], match[3].strip("/"))
+        return StorageUri(OBJECT_STORES.get(match[1], "pvc"), match[2], match[3].strip("/"))
     return StorageUri("file", "", text.removeprefix("file://"))
 
 

@@ -10,7 +10,7 @@ def test_each_claim_is_named_once_in_order() -> None:
     assert claims_of(*uris) == ["models", "ckpt"]
 
 
-@pytest.mark.parametrize("text", ["pvc://models/../other", "pvc://models/.", "gs://bucket", "pvc://models/a\n"])
+@pytest.mark.parametrize("text", ["pvc://models/../other", "pvc://models/.", "gcs://bucket", "pvc://models/a\n"])
 def test_a_uri_that_no_pod_could_open_is_refused_with_the_object(text: str) -> None:
     with pytest.raises(ValidationError, match="pattern"):
         TypeAdapter(Uri).validate_python(text)

@@ -20,7 +20,7 @@ checkpoint: {uri: "s3://models/ckpt", secretRef: {name: store}}
 output: {uri: "s3://models/digits", secretRef: {name: store}}
 """
 PLACE = f'uri: "pvc://models/a", digest: "{DIGEST}", secretRef: {{name: store}}'
-REFUSED = "secretRef is for s3:// only: a volume claim is mounted and needs no keys"
+REFUSED = "secretRef is for s3://, gs:// and az:// only: a claim is mounted and needs no keys"
 
 
 def mounted(workload: Job | Deployment) -> dict[str, tuple[str, bool | None]]:

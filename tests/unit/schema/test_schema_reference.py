@@ -39,7 +39,7 @@ def test_a_rule_is_told_with_the_field_that_it_belongs_to() -> None:
     assert [rules[0], *(rule for rule in rules if "spec.model" in rule)] == [
         "- metadata.name: at most 45 characters, lower-case letters, digits and -, a letter first",
         "- `spec.model`: set exactly one of compressionJob, trainingJob and artifact",
-        "- `spec.model.artifact`: secretRef is for s3:// only: a volume claim is mounted and needs no keys",
+        "- `spec.model.artifact`: secretRef is for s3://, gs:// and az:// only: a claim is mounted and needs no keys",
     ]
 
 

@@ -14,6 +14,8 @@ from modelyard.storage.uri import StorageUri, local_path, parse
         ("pvc://models/.partial/..a", StorageUri("pvc", "models", ".partial/..a")),
         ("file:///srv/models", StorageUri("file", "", "/srv/models")),
         ("s3://models", StorageUri("s3", "models", "")),
+        ("gs://my_models/digits", StorageUri("gs", "my_models", "digits")),
+        ("az://models/digits", StorageUri("az", "models", "digits")),
         ("s3://my.models/digits/v1.2", StorageUri("s3", "my.models", "digits/v1.2")),
     ],
 )
@@ -26,8 +28,8 @@ def test_a_uri_has_a_claim_and_a_path_and_is_written_as_it_was_read(text: str, p
     [
         "",
         "models",
-        "gs://bucket/models",
         "s3://Bucket/models",
+        "gcs://bucket/models",
         "s3://ab/models",
         "s3:///models",
         "s3://models/../other",

@@ -1,38 +1,15 @@
 """How rank 0 shares a decision."""
 
-from collections import defaultdict
-from datetime import timedelta
-
 import pytest
 import torch
+from torch._C._distributed_c10d import HashStore
 
 from modelyard_trainer.errors import ExportError, PeerLostError
 from modelyard_trainer.group import Group
 
 
-class MemoryStore:
-    """A store without a network; waiting for what is not there fails at once."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.counts: defaultdict[str, int] = defaultdict(int)
-
-    def set(self, key: str, value: str, /) -> None:
-        self.values[key] = value
-
-    def get(self, key: str, /) -> bytes:
-        return self.values[key].encode()
-
-    def add(self, key: str, amount: int, /) -> int:
-        self.counts[key] += amount
-        return self.counts[key]
-
-    def wait(self, keys: list[str], timeout: timedelta, /) -> None:
-        assert all(key in self.values for key in keys), f"would wait {timeout} for {keys}"
-
-
 def two_ranks() -> tuple[Group, Group]:
-    store = MemoryStore()
+    store = HashStore()
     main, other = (Group(rank, rank, 2, torch.device("cpu"), store) for rank in (0, 1))
     return main, other
 

@@ -14,7 +14,7 @@ from modelyard.api.pods import Pod
 from modelyard.api.workloads import CHILD_TYPES, OPTIONAL_CHILD_TYPES, Job
 from modelyard.clusters.kube.cache import Cache
 from modelyard.clusters.kube.client import APPLY, MERGE, NOT_FOUND, ApiError, KubeClient, NoAnswerError
-from modelyard.clusters.kube.drift import APPLIED_ANNOTATION, holds, stamped
+from modelyard.clusters.kube.drift import as_applied, holds, manifest_of, stamped
 from modelyard.clusters.kube.handover import HANDOVER_MANAGER, handover
 from modelyard.clusters.kube.listing import list_all
 from modelyard.clusters.kube.recorder import Recorder
@@ -28,6 +28,7 @@ FIELD_MANAGER = "modelyard"
 HEARTBEAT_SECONDS = 20.0
 """Longer than a watch waits between its tries while the API server is away."""
 SETTLE_SECONDS = 1.0
+MOST_SETTLES = 15
 RETRY_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class KubeCluster:
         self._stale = asyncio.Event()
         self._queues: list[asyncio.Queue[JsonObject]] = []
         self._reports = Reports()
+        self._listed = False
 
     def report(self, pod: ObjectKey, report: ProgressReport) -> None:
         """A pod reported its progress; it is told on when that is due."""
@@ -121,7 +123,7 @@ class KubeCluster:
             stale = self._stale.is_set()
             try:
                 if stale or was_away:
-                    await asyncio.sleep(SETTLE_SECONDS)
+                    await self._settled()
                     await self.refresh()
                     was_away = was_away and stale
                 else:
@@ -133,19 +135,37 @@ class KubeCluster:
                 self._stale.set()
                 await asyncio.sleep(RETRY_SECONDS)
 
+    async def _settled(self) -> None:
+        """Return when no watch began anew for a moment: a long list would be answered by many."""
+        for _ in range(MOST_SETTLES):
+            self._stale.clear()
+            await asyncio.sleep(SETTLE_SECONDS)
+            if not self._stale.is_set():
+                return
+
     async def get(self, key: ObjectKey) -> JsonObject | None:
         """The object, or None; from the cache where all objects of the kind are watched. Raises ApiError."""
         return self._cache.get(key) if self._resources[key.kind].selector == "" else await self._read(key)
 
     async def list_keys(self, kinds: Sequence[str]) -> list[ObjectKey]:
-        """The keys of all watched objects of these kinds; those that no longer exist are forgotten on the way."""
+        """The keys of all watched objects of these kinds; those that no longer exist are forgotten on the way.
+
+        Returns once there was a list of everything; where a later one fails, what is known counts until the next.
+        """
+        while not await self._refreshed() and not self._listed:  # noqa: ASYNC110 - between requests
+            await asyncio.sleep(RETRY_SECONDS)
+        return self._cache.keys(*kinds)
+
+    async def _refreshed(self) -> bool:
         try:
             await self.refresh()
         except ApiError as error:
             if not isinstance(error, NoAnswerError):
                 logger.warning("the API server does not list its objects, trying again soon: %s", error)
             self._stale.set()
-        return self._cache.keys(*kinds)
+            return False
+        self._listed = True
+        return True
 
     async def children(self, owner: OwnerReference, namespace: str) -> Children:
         """What carries the owner's labels and uid, and the pods that carry its labels."""
@@ -169,8 +189,8 @@ class KubeCluster:
             raise Conflict(f"{child.key} exists and belongs to another object; delete it or rename this one")
         if found is not None and isinstance(child, Job):
             return await self._resize(child, found)
-        manifest = stamped(_manifest(child, owner))
-        if found is not None and _as_applied(manifest, found):
+        manifest = stamped(manifest_of(child, owner))
+        if found is not None and as_applied(manifest, found):
             return False
         path = self._resources[child.kind].path(child.key)
         if found is not None and (first := handover(manifest, found, FIELD_MANAGER)) is not None:
@@ -265,27 +285,6 @@ class KubeCluster:
             if error.status == NOT_FOUND:
                 return None
             raise
-
-
-def _manifest(child: KubeObject, owner: OwnerReference) -> JsonObject:
-    """What is applied: our fields and labels, owned by ``owner``; nothing that only the server writes."""
-    metadata: JsonObject = {
-        "name": child.metadata.name,
-        "namespace": child.metadata.namespace,
-        "labels": dict(child.metadata.labels),
-        "ownerReferences": [owner.model_dump(mode="json")],
-    }
-    return {**child.to_manifest(), "metadata": metadata}
-
-
-def _as_applied(manifest: JsonObject, found: JsonObject) -> bool:
-    return _stamp(manifest) == _stamp(found) and holds(manifest, found)
-
-
-def _stamp(body: JsonObject) -> object:
-    metadata = body.get("metadata")
-    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    return annotations.get(APPLIED_ANNOTATION) if isinstance(annotations, dict) else None
 
 
 def _owned_by(body: JsonObject, uid: str) -> bool:
