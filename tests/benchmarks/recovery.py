@@ -24,6 +24,7 @@ from installed import RELEASE, SYSTEM, Kubectl, install, place
 from launching import Launching
 from node import NodeCluster
 from node_stage import NodeStage
+from waiting import until
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "build/benchmarks/training.json"
@@ -183,6 +184,12 @@ def main() -> None:
     print(table(rows, host) if rows else json.dumps(host, indent=1))
 
 
+def leads(kubectl: Kubectl) -> bool:
+    """Whether a pod of this installation holds the Lease; one of an earlier installation may for 15 s."""
+    holder = kubectl("get", "lease", "modelyard", "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
+    return bool(holder) and f"pod/{holder}" in kubectl("get", "pods", "-o", "name").split()
+
+
 def on_a_node(repeat: int, only: str) -> list[dict[str, object]]:
     cluster = NodeCluster()
     ran_before = cluster.running()
@@ -196,6 +203,7 @@ def on_a_node(repeat: int, only: str) -> list[dict[str, object]]:
         ):
             helm = Helm(binaries.helm(), Path(folder), cluster.kubeconfig)
             install(helm, build.build(push_to=cluster.registry))
+            until(lambda: leads(kubectl.of(SYSTEM)), "the operator leads", 60)
             try:
                 return measure(lambda: fresh_stage(client, kubectl), repeat, only)
             finally:

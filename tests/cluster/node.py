@@ -21,6 +21,8 @@ from lacking import LackingError
 
 STATE = binaries.BUILT / "state"
 CONTAINERD, REGISTRY = "containerd", "registry"
+CONTAINERD_STARTS = "server is not initialized yet"
+"""What containerd answers a kubelet that comes too early, which ends then."""
 PREFERRED_PORT = 5001
 SECONDS_TO_READY = 120
 PROCESSES = (
@@ -43,6 +45,7 @@ class NodeCluster:
         self.control_plane = ControlPlane(folder, Path())
         self.folder = self.control_plane.folder
         self.processes = self.control_plane.processes
+        self._kubelet: list[str] = []
         self._containers = Containers(self.folder, binaries.BUILT / "images")
 
     @property
@@ -128,7 +131,8 @@ class NodeCluster:
         self._containers.wait()
         for user in (agents.KUBELET, agents.PROXY):
             self.control_plane.write_kubeconfig(user)
-        self._start(agents.KUBELET, [str(kubebox), *agents.kubelet(self.folder, self._containers.socket)])
+        self._kubelet = [str(kubebox), *agents.kubelet(self.folder, self._containers.socket)]
+        self._start(agents.KUBELET, self._kubelet)
         self._start(agents.PROXY, [str(kubebox), *agents.proxy(self.folder)])
 
     def _wait(self) -> None:
@@ -139,6 +143,9 @@ class NodeCluster:
                 raise LackingError(f"{name} ended; its log ends with:\n{self.processes.end_of_log(name)}")
 
     def _ready(self) -> bool:
+        too_early = CONTAINERD_STARTS in self.processes.end_of_log(agents.KUBELET)
+        if too_early and not self.processes.running(agents.KUBELET):
+            self._start(agents.KUBELET, self._kubelet)  # as systemd does
         node = self.control_plane.get(f"/api/v1/nodes/{self.node}") or {}
         conditions = {each["type"]: each["status"] for each in node.get("status", {}).get("conditions", [])}
         return conditions.get("Ready") == "True"

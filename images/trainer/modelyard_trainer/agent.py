@@ -36,7 +36,7 @@ _KEEP_ALIVE_SECONDS = 1
 _MONITOR_SECONDS = 0.05
 _STOP_SECONDS = 2
 """Between SIGTERM and SIGKILL for a rank: by then it has had the time to save, or has nothing more to say."""
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
 _COUNTED = "modelyard/counted"
 """In the store of one generation of ranks: who is first to add to it counts the failure for all."""
 
@@ -88,7 +88,6 @@ class Agent(LocalElasticAgent):
             local_addr=meeting.local_address,
             **meeting.config,
         )
-        _poll_often()
         backend, store = create_backend(parameters)
         self._patience = Patience(*(_seconds(parameters, name) for name in ("join", "last_call", "close", "heartbeat")))
         self._rendezvous_handler = DynamicRendezvousHandler.from_backend(
@@ -101,6 +100,7 @@ class Agent(LocalElasticAgent):
             self._patience,
             keep_alive_interval=parameters.get_as_int("keep_alive_interval") or _KEEP_ALIVE_SECONDS,
         )
+        _look_often(self._rendezvous_handler)
         spec = WorkerSpec(
             role="trainer",
             local_world_size=meeting.procs_per_node,
@@ -206,13 +206,14 @@ class Agent(LocalElasticAgent):
         return bool(settings.min_nodes < settings.max_nodes)
 
 
-def _poll_often() -> None:
-    """Have pods that wait for others look every tenth of a second.
+def _look_often(handler: DynamicRendezvousHandler) -> None:
+    """Have pods that wait for others look twenty times a second, and see what is there.
 
-    Torch does so once a second, which it offers no setting for, and a meeting takes two such looks: most of the time
-    that a restart in place would take.
+    Torch looks once a second, and keeps what it saw for a second, which it offers no setting for. A meeting takes two
+    such looks: most of the time that a restart in place would take.
     """
     vars(dynamic_rendezvous)["_delay"] = lambda **_: time.sleep(_POLL_SECONDS)
+    vars(handler._state_holder)["_cache_duration"] = 0  # noqa: SLF001
 
 
 def _cause(result: RunResult, folder: Path) -> RankFailure:

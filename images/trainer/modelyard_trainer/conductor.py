@@ -16,7 +16,7 @@ from modelyard_trainer.pulse import Pulse
 from modelyard_trainer.stacks import Whereabouts
 from modelyard_trainer.workspace import Workspace
 
-_NOTICE_SECONDS = 1.0
+_NOTICE_SECONDS = 0.5
 """The word needs so long at most to reach every rank, so the step to stop at lies at least so far ahead."""
 _SPARE_SECONDS = 3.0
 """Kept from the grace period for writing how the pod ended."""

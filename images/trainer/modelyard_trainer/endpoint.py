@@ -21,6 +21,8 @@ URL = "KUBEFLOW_TRAINER_SERVER_URL"
 CA_CERT = "KUBEFLOW_TRAINER_SERVER_CA_CERT"
 TOKEN = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105 - the name of a variable that holds a path
 _LARGEST_BODY = 64 * 1024
+_POLL_SECONDS = 0.05
+"""So long the end of the server is waited for, and with it the end of the pod."""
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def offered(folder: Path, take: Callable[[Update], None]) -> Iterator[None]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="status-endpoint", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="status-endpoint", daemon=True)
     thread.start()
     os.environ |= {URL: f"http://127.0.0.1:{server.server_port}/status", TOKEN: str(file)}
     os.environ.pop(CA_CERT, None)

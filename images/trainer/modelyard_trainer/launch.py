@@ -1,7 +1,5 @@
 """The command of a TrainingJob's pod: start its ranks, publish what they saved, and write how it ended."""
 
-import multiprocessing
-import multiprocessing.forkserver
 import os
 import sys
 import traceback
@@ -24,6 +22,7 @@ from modelyard_trainer import (
     verdict,
     workspace,
 )
+from modelyard_trainer import fork_server as forks
 from modelyard_trainer.console import say
 from modelyard_trainer.errors import ScriptNotFoundError, TrainingError
 from modelyard_trainer.rendezvous import Rendezvous
@@ -66,6 +65,7 @@ def _attempt(work: Workspace) -> Termination:
     code = layout.root() / layout.CODE if run.git is None else checkout.check_out(run.git, work)
     if run.script is not None:
         _require(code, run.script)
+    _prepare(work, fork_server=run.fork_server)
     for place in (run.output, run.checkpoint):
         if place is not None:
             open_store(place.uri, place.secret).check()  # what cannot be reached is worth knowing before the training
@@ -81,9 +81,7 @@ def _attempt(work: Workspace) -> Termination:
 
 
 def _train(run: TrainRun, meeting: Rendezvous, code: Path, work: Workspace) -> Termination:
-    _prepare(work, fork_server=run.fork_server)
-    # torch takes seconds; the fork server imports it at the same time
-    from modelyard_trainer import agent, ranks, worker  # noqa: PLC0415
+    from modelyard_trainer import agent, ranks, worker  # noqa: PLC0415 - torch takes seconds
 
     rendezvous.wait_for_host(meeting)
     script = worker.Script(code=code, script=run.script, module=run.module, args=run.args)
@@ -116,10 +114,8 @@ def _require(code: Path, script: str) -> None:
 def _prepare(work: Workspace, *, fork_server: bool) -> None:
     os.environ.setdefault("TMPDIR", str(work.temporary))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns of each socket that another rank closed
-    if not fork_server:
-        return
-    multiprocessing.set_forkserver_preload(["modelyard_trainer.preload"])
-    multiprocessing.forkserver.ensure_running()
+    if fork_server:
+        forks.start()
 
 
 def _publish(run: TrainRun, output: Place, work: Workspace) -> PublishedArtifact:
@@ -137,4 +133,8 @@ def _failed(reason: str, message: str, rank: int | None = None, exit_code: int |
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Taking down an interpreter that has torch in it takes most of a second, in which the next attempt waits.
+    os._exit(code)

@@ -44,6 +44,12 @@ def asked() -> bool:
     return _noted
 
 
+def forget_death_signals() -> None:
+    """From now on they end this process at once, as by default."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def ignore_death_signals() -> None:
     """From now on nothing keeps the launcher from writing how it ended."""
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,9 +5,6 @@ Nothing here may start a thread or use a GPU: neither survives a fork.
 
 import torch._dynamo  # DistributedDataParallel imports it, which takes each rank two seconds
 
-from modelyard_trainer import lifetime, session, worker
+from modelyard_trainer import session, worker
 
 __all__ = ["session", "torch", "worker"]
-
-# The server lives as long as a rank does, so a killed launcher would leave both behind.
-lifetime.die_with_parent()

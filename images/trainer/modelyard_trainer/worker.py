@@ -19,8 +19,8 @@ from modelyard_trainer.outcome import RankFailure
 from modelyard_trainer.pulse import Pulse
 from modelyard_trainer.workspace import Workspace
 
-_CONSEQUENCE_SECONDS = 1.0
-"""A rank that only lost its peer stays so long, so that the agents, which look every 0.1 s, see the cause first."""
+_CONSEQUENCE_SECONDS = 0.2
+"""A rank that only lost its peer stays so long, so that the agents, which look every 0.05 s, see the cause first."""
 
 
 @dataclass(frozen=True)

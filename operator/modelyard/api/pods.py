@@ -270,8 +270,18 @@ class Pod(KubeObject):
 
     @property
     def finished(self) -> bool:
-        """Whether all its containers have ended for good."""
-        return self.status.phase in ("Succeeded", "Failed")
+        """Whether all its containers have ended for good, which shows a second before the phase does."""
+        return self.status.phase in ("Succeeded", "Failed") or (
+            self.spec.restart_policy == "Never"
+            and bool(self.status.container_statuses)
+            and all(status.state.terminated is not None for status in self.status.container_statuses)
+        )
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is finished, and not as it should be."""
+        ended = self.terminated
+        return self.status.phase == "Failed" or (self.finished and ended is not None and ended.exit_code != 0)
 
     @property
     def terminated(self) -> Terminated | None:

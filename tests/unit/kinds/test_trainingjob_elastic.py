@@ -56,7 +56,8 @@ def test_the_loss_of_a_pod_other_than_0_goes_on_with_fewer(story: Story[Training
     run(story, READY, READY, ended(failure("PeerLost", "x")))
     story.visit(1)
     status = story.resource.status
-    assert (status.state, status.attempt) == ("Running", 1)
+    assert (status.state, status.attempt) == ("Starting", 1)
+    assert story.conditions()["Running"] == "True AllPodsRun"
     assert status.nodes is not None
     assert (status.nodes.ready, status.nodes.world_size) == (2, 2)
 

@@ -6,6 +6,7 @@ from modelyard.api.workloads import ConfigMap, Job
 from modelyard.contract.reports import ProgressReport
 from modelyard.kinds.trainingjob import KIND
 from modelyard.kinds.trainingjob.model import TrainingJob
+from modelyard.kinds.trainingjob.observe import SILENT_SECONDS
 
 SPEC = """
 code: {configMap: {name: digits-code}}
@@ -43,11 +44,14 @@ def test_a_job_starts_runs_and_is_complete(story: Story[TrainingJob]) -> None:
     story.run(story.child(Job, JOB), READY, READY)
     story.visit(1)
     seen.append(said(story))
+    story.visit(SILENT_SECONDS)
+    seen.append(said(story))
     finish(story, ended(publication()), ended(success()))
     seen.append(said(story))
     assert seen == [
         ("Starting", "attempt 1, 0 of 2 pods run"),
         ("Starting", "attempt 1, 1 of 2 pods run"),
+        ("Starting", "attempt 1, 4 ranks start"),
         ("Running", "attempt 1, 4 ranks"),
         ("Complete", "published pvc://models/digits/sha256-111111111111"),
     ]
@@ -56,6 +60,7 @@ def test_a_job_starts_runs_and_is_complete(story: Story[TrainingJob]) -> None:
 def test_a_running_job_says_so_in_its_status(story: Story[TrainingJob]) -> None:
     story.run(story.child(Job, JOB), READY, READY)
     story.visit(1)
+    story.visit(SILENT_SECONDS)
     assert story.conditions() == {
         "Accepted": "True Valid",
         "Scheduled": "True AllPodsScheduled",
@@ -92,7 +97,7 @@ def test_a_complete_job_is_at_rest_and_names_its_artefact(story: Story[TrainingJ
 def test_a_pod_that_is_done_before_the_other_still_counts_as_running(story: Story[TrainingJob]) -> None:
     story.run(story.child(Job, JOB), READY, ended(success()))
     story.visit(1)
-    assert said(story) == ("Running", "attempt 1, 4 ranks")
+    assert said(story) == ("Starting", "attempt 1, 4 ranks start")
 
 
 def test_a_pod_that_no_node_takes_is_pending_with_the_schedulers_words(story: Story[TrainingJob]) -> None:

@@ -46,6 +46,21 @@ def state(story: Story[TrainingJob]) -> str:
     return story.resource.status.state
 
 
+def test_the_next_attempt_does_not_wait_until_the_job_controller_has_looked() -> None:
+    story = running("{backoffSeconds: 0}")
+    job = story.child(Job, "digits-train-1")
+    gone = ended(NAN).model_copy(update={"phase": "Running"})  # as the kubelet says for a second
+    story.run(job, gone, READY)
+    story.visit(1)
+    assert "Job digits-train-2" not in story.names()
+    story.run(job, gone, gone)
+    story.visit(1)
+    story.visit()
+    story.visit()
+    assert {"Job digits-train-1", "Job digits-train-2"} <= set(story.names())
+    assert story.resource.status.attempt == 2
+
+
 def test_a_failed_attempt_restarts_as_a_whole_after_its_pods_are_gone(story: Story[TrainingJob]) -> None:
     story.run(story.child(Job, "digits-train-1"), ended(NAN), READY)
     story.job_says("digits-train-1", "Failed", active=1)

@@ -1,7 +1,10 @@
 """Which attempt a TrainingJob is at, and what its children are called. Pure."""
 
+from collections.abc import Sequence
+
 from modelyard.api import conditions
 from modelyard.api.children import Children
+from modelyard.api.pods import Pod
 from modelyard.api.workloads import Job
 from modelyard.kinds.trainingjob.model import TrainingJob
 
@@ -43,6 +46,14 @@ def stopping(job: TrainingJob) -> bool:
 def ended(job: Job | None) -> bool:
     """Whether the Job of an attempt ended by itself, so that what it says still counts."""
     return job is not None and bool(job.condition("Complete") or job.condition("Failed"))
+
+
+def lost(job: TrainingJob, pods: Sequence[Pod]) -> bool:
+    """Whether the attempt has failed though its Job, which looks once a second, does not say so yet.
+
+    It will: no pod of an attempt is replaced, but those of an elastic one.
+    """
+    return job.spec.elastic is None and any(pod.failed for pod in pods) and all(pod.finished for pod in pods)
 
 
 def job_of(job: TrainingJob, children: Children, attempt: int) -> Job | None:

@@ -12,7 +12,7 @@ from modelyard.api.workloads import Job
 from modelyard.kinds.endings import stopped
 from modelyard.kinds.placement import scheduling_note, stuck, unplaced, waits_for
 from modelyard.kinds.trainingjob.accounts import charged
-from modelyard.kinds.trainingjob.attempts import SUSPENDED, current_attempt, ended, job_of, stopping
+from modelyard.kinds.trainingjob.attempts import SUSPENDED, current_attempt, ended, job_of, lost, stopping
 from modelyard.kinds.trainingjob.causes import cause_of
 from modelyard.kinds.trainingjob.conclusion import RUNNING, at_rest, cleanup_due, failed, succeeded
 from modelyard.kinds.trainingjob.desired import missing
@@ -40,8 +40,10 @@ def observe(job: TrainingJob, sources: Sources, children: Children, now: datetim
     if job.status.attempt != number:
         job = _with(job, begun(job.status, number))
     job = _with(job, seen(job, attempt, children, now))
-    if attempt is not None and ended(attempt):
-        return succeeded(job, pods, now) if attempt.condition("Complete") else _failed(job, attempt, pods, now)
+    if attempt is not None and attempt.condition("Complete"):
+        return succeeded(job, pods, now)
+    if attempt is not None and (ended(attempt) or lost(job, pods)):
+        return _failed(job, pods, now)
     return _going_on(job, attempt, pods, now)
 
 
@@ -116,7 +118,7 @@ def stage(job: TrainingJob, now: datetime) -> tuple[str, str]:
     """What ranks do whose pods all run: they train, or are not yet that far. A script that never reports just runs."""
     status = job.status
     ranks = f"{status.nodes.world_size if status.nodes is not None else 0} ranks"
-    doing = status.progress.stage if status.progress is not None else ""
+    doing = status.progress.stage if status.progress is not None else "Starting"
     in_place = status.restarts.last_in_place
     if doing == "Restarting" and in_place is not None:
         return "Restarting", f"attempt {status.attempt}, {ranks} start again in place: {in_place.message}"
@@ -135,7 +137,7 @@ def _silent_until(job: TrainingJob) -> datetime | None:
 
 
 def _starting_until(job: TrainingJob, now: datetime) -> datetime | None:
-    due = _silent_until(job) if job.status.progress is not None else None
+    due = _silent_until(job) if job.status.state == "Starting" else None
     return due if due is not None and due > now else None
 
 
@@ -154,11 +156,11 @@ def _scheduled(pods: Sequence[Pod], least: int) -> Condition:
     return true(SCHEDULED, "AllPodsScheduled", scheduling_note(pods))
 
 
-def _failed(job: TrainingJob, attempt: Job, pods: Sequence[Pod], now: datetime) -> TrainingJobStatus:
+def _failed(job: TrainingJob, pods: Sequence[Pod], now: datetime) -> TrainingJobStatus:
     """Decide between another attempt and the end, once no pod of the failed attempt is left running."""
     if _restart_due(job) is not None:
         return _between(job, now)
-    if attempt.status.active or attempt.status.terminating or not all(pod.finished for pod in pods):
+    if not all(pod.finished for pod in pods):
         text = f"attempt {job.status.attempt} failed; waiting until its pods are gone"
         return _ending(job, now, "Stopping", text)
     return _decided(job, pods, now)
