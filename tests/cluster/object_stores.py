@@ -67,12 +67,12 @@ class ObjectServer:
 
 
 @contextmanager
-def object_server(folder: Path, host: str = "127.0.0.1") -> Iterator[ObjectServer]:
-    """A server process with a bucket and a key of its own; its log is in ``folder``."""
-    port = _free_port(host)
+def object_server(folder: Path, host: str = "127.0.0.1", *, signed: bool = True) -> Iterator[ObjectServer]:
+    """A server process with a bucket and a key of its own, asked for if ``signed``; its log is in ``folder``."""
+    port = free_port(host)
     url = f"http://{host}:{port}"
     # So many actions need no key: those that make one.
-    env = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": str(len(_SET_UP))}
+    env = {**os.environ, **({"INITIAL_NO_AUTH_ACTION_COUNT": str(len(_SET_UP))} if signed else {})}
     with (folder / "object-server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", host, "-p", str(port)],
@@ -110,7 +110,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
+    """A port that nobody listens at."""
     with socket.create_server((host, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -19,7 +19,7 @@ from modelyard.contract.base import Document
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-_MARK = "modelyard/sharded"
+MARK = "modelyard/sharded"
 """The key of a dict of the frame that stands for a tensor."""
 
 
@@ -72,7 +72,7 @@ def split(state: Mapping[str, object]) -> Part:
                     Chunk(name=place, offsets=list(offsets), sizes=list(sizes)) for offsets, sizes in [_box(value)]
                 ]
                 part.tensors[place] = value.to_local().detach().to("cpu", copy=True).contiguous()
-            return {_MARK: place, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+            return {MARK: place, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
         return value.detach().to("cpu", copy=True) if isinstance(value, torch.Tensor) else value
 
     part.frame = _mapped(dict(state), "", leaf)
@@ -112,7 +112,7 @@ def join(
     chunks = {place: [Chunk.model_validate(each) for each in found] for place, found in where.items()}
 
     def leaf(place: str, value: object) -> object:
-        if not (isinstance(value, dict) and _MARK in value):
+        if not (isinstance(value, dict) and MARK in value):
             return value.to(device) if isinstance(value, torch.Tensor) else value
         shape = list(value["shape"])
         target = targets.get(place)
@@ -167,7 +167,7 @@ def _is_first_copy(tensor: "DTensor") -> bool:
 
 def _mapped(value: object, place: str, leaf: Callable[[str, object], object]) -> Any:  # noqa: ANN401 - like value
     match value:
-        case dict() if _MARK not in value:
+        case dict() if MARK not in value:
             return {key: _mapped(item, _below(place, key), leaf) for key, item in value.items()}
         case list() | tuple():
             return type(value)(_mapped(item, _below(place, number), leaf) for number, item in enumerate(value))

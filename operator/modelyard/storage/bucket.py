@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -191,8 +191,14 @@ class Bucket:
         self._delete(names)
 
     def _delete(self, names: list[str]) -> None:
-        with self._told():
-            obstore.delete(self._objects, names)
+        """Delete these, as far as they are there: S3 does not mind what is not, Google and Azure do."""
+        try:
+            with self._told():
+                obstore.delete(self._objects, names)
+        except MissingError:
+            for name in names:
+                with suppress(MissingError), self._told():
+                    obstore.delete(self._objects, name)
 
     @contextmanager
     def _told(self, name: str = "") -> Iterator[None]:

@@ -42,7 +42,7 @@ def parts_of(whole: torch.Tensor, cuts: list[list[int]], place: str = "model/wei
     for size, cut in zip(whole.shape, cuts, strict=True):
         ends = sorted({0, *cut, size})
         boxes = [[*box, span] for box in boxes for span in pairwise(ends)]
-    frame = {"model": {"weight": {shards._MARK: place, "shape": list(whole.shape), "dtype": "float32"}}, "epoch": 4}
+    frame = {"model": {"weight": {shards.MARK: place, "shape": list(whole.shape), "dtype": "float32"}}, "epoch": 4}
     found = []
     for box in boxes:
         chunk = shards.Chunk(name=place, offsets=[a for a, _ in box], sizes=[b - a for a, b in box])
