@@ -6,6 +6,7 @@ The operator may be away: it reads the end of the story from the termination mes
 import json
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,9 @@ from modelyard_trainer.console import say
 from modelyard_trainer.endpoint import CA_CERT, TOKEN, URL
 
 _EVERY_SECONDS = 2.0
+_SOON_SECONDS = 0.25
+_TRIES = 6
+"""Of two operator pods one waits, and refuses: another try may reach the other one."""
 _TIMEOUT_SECONDS = 5.0
 
 
@@ -74,17 +78,30 @@ def forwarded(server: Server | None, newest: Callable[[], ProgressReport | None]
 
 def _forward(server: Server, newest: Callable[[], ProgressReport | None], ended: threading.Event) -> None:
     sent: ProgressReport | None = None
-    told = False
+    failures = 0
     last = False
     while not last:
-        last = ended.wait(_EVERY_SECONDS if sent is not None or told else _EVERY_SECONDS / 8)
+        soon = sent is None or 0 < failures < _TRIES
+        last = ended.wait(_SOON_SECONDS if soon else _EVERY_SECONDS)
         report = newest()
         if report is None or report == sent:
             continue
+        failures = _failures(server, report, before=failures, tries=_TRIES if last else 1)
+        if failures == 0:
+            sent = report
+
+
+def _failures(server: Server, report: ProgressReport, *, before: int, tries: int) -> int:
+    """Send a report; returns 0, or how often that has failed in a row, which is told once."""
+    for number in range(before + 1, before + tries + 1):
         try:
             server.send(report)
-            sent, told = report, False
         except (OSError, HTTPException) as error:
-            if not told:
+            if number == _TRIES:
                 say(f"modelyard: progress does not reach {server.url}: {error}; the training goes on")
-            told = True
+            if number == before + tries or not isinstance(getattr(error, "reason", None), ConnectionRefusedError):
+                return number
+            time.sleep(_SOON_SECONDS)
+        else:
+            return 0
+    raise AssertionError("the last try returns")
