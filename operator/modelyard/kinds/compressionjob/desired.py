@@ -47,12 +47,14 @@ def child_name(job: CompressionJob) -> str:
 
 
 def references(job: CompressionJob) -> list[SourceReference]:
-    """The source job and the claims that the job needs."""
+    """The source job and the claims that the job needs; once it is finished, the source job alone."""
     namespace = job.metadata.namespace
     found = []
     if job.spec.source.training_job is not None:
         key = ObjectKey("TrainingJob", namespace, job.spec.source.training_job.name)
         found.append(SourceReference("spec.source.trainingJob", key))
+    if job.status.completion_time is not None:
+        return found
     uris = {
         "spec.source.artifact.uri": job.spec.source.artifact.uri if job.spec.source.artifact else None,
         "spec.data.calibration.uri": job.spec.data.calibration.uri,

@@ -31,7 +31,7 @@ KEPT_ATTEMPTS = 3
 
 
 def references(job: TrainingJob) -> list[SourceReference]:
-    """The ConfigMap and the claims that the job needs."""
+    """The ConfigMap and the claims that the job needs; once it is finished, the ConfigMap alone."""
     namespace = job.metadata.namespace
     found = []
     if job.spec.code is not None and job.spec.code.config_map is not None:
@@ -39,6 +39,8 @@ def references(job: TrainingJob) -> list[SourceReference]:
         copy = ObjectKey("ConfigMap", namespace, code_name(job))
         # A finished job says when its code was edited since.
         found.append(SourceReference("spec.code.configMap", key, copy if job.status.completion_time is None else None))
+    if job.status.completion_time is not None:
+        return found
     checkpoint = job.spec.checkpoint
     uris = {
         "spec.checkpoint.uri": checkpoint.uri if checkpoint else None,
