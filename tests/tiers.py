@@ -11,6 +11,7 @@ from pathlib import Path
 MISSING = 77
 """The exit status of a tier that this machine cannot run, as automake has it; its last line says why."""
 PARALLEL = ("-n", "2", "--dist", "loadfile")
+SLOWEST = ("--durations", "20", "--durations-min", "5")
 TIERS = {
     "unit": ["tests/unit", *PARALLEL],
     "local": ["tests/conformance", "tests/local"],
@@ -54,7 +55,11 @@ def run(arguments: list[str]) -> tuple[int, str]:
     """pytest's exit status and the last line that it printed."""
     last = ""
     with subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace"
+        [sys.executable, "-m", "pytest", *SLOWEST, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
