@@ -9,16 +9,18 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 import binaries
 import build
+import recovery_peers
 from charts import Helm
 from installed import RELEASE, SYSTEM, Kubectl, install, place
 from launching import Launching
@@ -149,7 +151,16 @@ def fresh_stage(client: httpx.Client, kubectl: Kubectl) -> Iterator[NodeStage]:
             time.sleep(0.2)
 
 
-def table(rows: Sequence[dict[str, object]], host: dict[str, float]) -> str:
+def table(results: Mapping[str, Any]) -> str:
+    """What was measured, now or, of what was left out, before."""
+    lines = _recoveries(results["recovery"]) if results.get("recovery") else []
+    for name, found in results.get("peers", {}).items():
+        lines.append(f"{name:58} {', '.join(map(recovery_peers.shown, found))}")
+    lines.extend(f"{name:58} {value:8.2f}" for name, value in results.get("host", {}).items())
+    return "\n".join(lines)
+
+
+def _recoveries(rows: Sequence[dict[str, object]]) -> list[str]:
     starts = [each for row in rows for each in _numbers(row["S"])]
     usual = statistics.median(starts)
     lines = [f"S, from apply to the first step: median {usual:.1f} s, worst {max(starts):.1f} s ({len(starts)} starts)"]
@@ -162,8 +173,7 @@ def table(rows: Sequence[dict[str, object]], host: dict[str, float]) -> str:
             f"{row['fault']:32} {middle:6.1f} s {max(found):6.1f} s {middle / usual:6.2f} {middle - usual:+6.1f} s"
             f"  {again:14} {row['aim']}"
         )
-    lines.extend(f"{name:58} {value:8.2f}" for name, value in host.items())
-    return "\n".join(lines)
+    return lines
 
 
 def _numbers(found: object) -> list[float]:
@@ -175,13 +185,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=10, help="jobs for each fault")
     parser.add_argument("--only", default="", help="faults with this in their names")
+    parser.add_argument("--peers-only", action="store_true", help="only the same faults without an operator")
     parser.add_argument("--no-cluster", action="store_true", help="only what needs no Kubernetes")
     given = parser.parse_args()
-    host = Launching().measure()
-    rows = [] if given.no_cluster else on_a_node(given.repeat, given.only)
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    if not given.peers_only:
+        results["host"] = Launching().measure()
+    if not given.no_cluster:
+        rows, peers = on_a_node(0 if given.peers_only else given.repeat, given.only, max(1, given.repeat // 4))
+        results |= {"peers": peers} | ({} if given.peers_only else {"recovery": rows})
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({"recovery": rows, "host": host}, indent=1))
-    print(table(rows, host) if rows else json.dumps(host, indent=1))
+    RESULTS.write_text(json.dumps(results, indent=1))
+    print(table(results))
 
 
 def leads(kubectl: Kubectl) -> bool:
@@ -190,7 +205,7 @@ def leads(kubectl: Kubectl) -> bool:
     return bool(holder) and f"pod/{holder}" in kubectl("get", "pods", "-o", "name").split()
 
 
-def on_a_node(repeat: int, only: str) -> list[dict[str, object]]:
+def on_a_node(repeat: int, only: str, peers: int) -> tuple[list[dict[str, object]], dict[str, list[float | None]]]:
     cluster = NodeCluster()
     ran_before = cluster.running()
     cluster.up()
@@ -202,10 +217,14 @@ def on_a_node(repeat: int, only: str) -> list[dict[str, object]]:
             httpx.Client(base_url=control_plane.url, verify=control_plane.tls(), timeout=30) as client,
         ):
             helm = Helm(binaries.helm(), Path(folder), cluster.kubeconfig)
-            install(helm, build.build(push_to=cluster.registry))
+            images = build.build(push_to=cluster.registry)
+            install(helm, images)
             until(lambda: leads(kubectl.of(SYSTEM)), "the operator leads", 60)
             try:
-                return measure(lambda: fresh_stage(client, kubectl), repeat, only)
+                return (
+                    measure(lambda: fresh_stage(client, kubectl), repeat, only) if repeat else [],
+                    recovery_peers.measure(lambda: place(client, kubectl, "peer"), images["trainer"], peers),
+                )
             finally:
                 helm.run("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
     finally:
