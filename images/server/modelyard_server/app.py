@@ -14,7 +14,7 @@ from modelyard_server.content_coding import inflate, too_large
 from modelyard_server.errors import RequestError
 from modelyard_server.http_exchange import Exchange
 from modelyard_server.http_messages import Request, Response, json_response
-from modelyard_server.metrics import Protocol, Reason
+from modelyard_server.metrics import Protocol
 from modelyard_server.routes import Action, Route
 from modelyard_server.security import Token
 from modelyard_server.service import Service
@@ -112,7 +112,7 @@ class App:
             else:
                 self._predict(exchange, start)
         except Exception as error:  # noqa: BLE001 - the one place: every error becomes an answer
-            exchange.answer(self._refusal(exchange, protocol, error))
+            exchange.answer(self._refusal(exchange, protocol, error, start))
 
     def _infer(self, exchange: Exchange, start: float) -> None:
         if (codec := self._codec) is None:
@@ -155,15 +155,14 @@ class App:
         if exchange.gone:
             return
         if isinstance(outcome, Exception):
-            exchange.answer(self._refusal(exchange, protocol, outcome))
+            exchange.answer(self._refusal(exchange, protocol, outcome, start))
             return
         try:
             response = encode(outcome)
         except Exception as error:  # noqa: BLE001 - as in ``handle``, which has returned long since
-            exchange.answer(self._refusal(exchange, protocol, error))
+            exchange.answer(self._refusal(exchange, protocol, error, start))
             return
-        self._metrics.count(protocol, 200)
-        self._metrics.observe(protocol, time.perf_counter() - start)
+        self._service.answered(protocol, start)
         exchange.answer(response)
 
     def _body(self, request: Request) -> bytes | memoryview:
@@ -179,7 +178,9 @@ class App:
         if len(self._known) < _KNOWN_ROUTES:  # a client may invent queries without end
             self._known[request.method, request.target] = route
 
-    def _refusal(self, exchange: Exchange, protocol: Protocol | None, error: Exception) -> Response:
+    def _refusal(
+        self, exchange: Exchange, protocol: Protocol | None, error: Exception, start: float | None = None
+    ) -> Response:
         """What the client is told, with an id that the log has too where it is the server's fault."""
         identity = request_id(exchange.request)
         if isinstance(error, RequestError):
@@ -190,18 +191,12 @@ class App:
             status, headers = 500, ()
             text = f"internal error; the server's log has it under {identity.decode()}"
         if protocol:
-            self._metrics.count(protocol, status)
-            self._metrics.fail(reason_of(status))
+            self._service.failed(protocol, status, start)
         return json_response({"error": text}, status, (*headers, (_REQUEST_ID, identity)))
 
 
 def _route(request: Request) -> Route:
     return routes.resolve(request.method.decode("latin-1"), unquote_to_bytes(request.path).decode("utf-8", "replace"))
-
-
-def reason_of(status: int) -> Reason:
-    """The reason of a failure, as metrics have it, for an HTTP status."""
-    return "Internal" if status == 500 else "Busy" if status == 503 else "Late" if status == 504 else "Refused"
 
 
 def request_id(request: Request) -> bytes:

@@ -37,7 +37,7 @@ class Job:
         """How long its run took."""
         self.key: Hashable = self
         if rows:
-            parts = [(name, tensor.dtype.str, tensor.shape[1:]) for name, tensor in inputs.items()]
+            parts = [(name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in inputs.items()]
             self.key = (tuple(parts), tuple(outputs))
 
 

@@ -16,7 +16,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from modelyard_server import documents, grpc_codec
 from modelyard_server import open_inference_pb2 as messages
-from modelyard_server.app import reason_of
 from modelyard_server.batch_queue import Job
 from modelyard_server.errors import RequestError, StartError
 from modelyard_server.security import Tls, Token
@@ -106,8 +105,7 @@ class GrpcServer:
             log.exception("%s: request %s failed", self._service.run.name, identity)
             status, text = 500, f"internal error; the server's log has it under {identity}"
         if infers:
-            self._service.metrics.count("grpc", status)
-            self._service.metrics.fail(reason_of(status))
+            self._service.failed("grpc", status)
         await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), text)
         raise AssertionError(text)
 
@@ -133,8 +131,7 @@ class GrpcServer:
         finally:
             service.release(0)
         response = grpc_codec.encode(wanted, signature, found)
-        service.metrics.count("grpc", 200)
-        service.metrics.observe("grpc", time.perf_counter() - start)
+        service.answered("grpc", start)
         return response
 
     async def _server_live(self, _: messages.ServerLiveRequest, __: Context) -> messages.ServerLiveResponse:

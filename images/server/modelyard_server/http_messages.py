@@ -5,9 +5,9 @@ Source: RFC 9112 (HTTP/1.1) for the form, RFC 9110 for the fields.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -66,14 +66,13 @@ class Request:
         return self.target.partition(b"?")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One answer. ``body`` goes out as it is: views of arrays are not copied."""
 
     status: int
     body: tuple[Part, ...]
     content_type: bytes = JSON
-    headers: Headers = field(default=())
+    headers: Headers = ()
 
 
 def json_response(document: object, status: int = 200, headers: Headers = ()) -> Response:

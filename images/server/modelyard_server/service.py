@@ -10,7 +10,8 @@ from modelyard.contract.runs import ServeRun
 from modelyard_server.batch_queue import BatchQueue, Done, Job
 from modelyard_server.batcher import Batcher, InlineBatcher, ThreadedBatcher
 from modelyard_server.errors import RequestError, shown
-from modelyard_server.metrics import Metrics
+from modelyard_server.metrics import Metrics, Protocol, reason_of
+from modelyard_server.request_log import RequestLog
 from modelyard_server.session import Model
 from modelyard_server.start import started
 from modelyard_server.tensors import Signature, Tensor
@@ -37,6 +38,7 @@ class Service:
         self.held = 0
         self.stopping = False
         self.tuning: Tuning | None = None
+        self._log = RequestLog()
         self._model: Model | None = None
         self._batcher: Batcher | None = None
 
@@ -125,6 +127,20 @@ class Service:
         job = Job(inputs, outputs, rows, done, deadline=time.perf_counter() + seconds)
         batcher.submit(job)
         return job
+
+    def answered(self, protocol: Protocol, start: float) -> None:
+        """A request that began at ``start``, in seconds of ``time.perf_counter``, got its results."""
+        end = time.perf_counter()
+        self.metrics.count(protocol, 200)
+        self.metrics.observe(protocol, end - start)
+        self._log.note(protocol, 200, start, end)
+
+    def failed(self, protocol: Protocol, code: int, start: float | None = None) -> None:
+        """A request was refused or failed, with this HTTP status; ``start`` as above, None where it did not begin."""
+        end = time.perf_counter()
+        self.metrics.count(protocol, code)
+        self.metrics.fail(reason_of(code))
+        self._log.note(protocol, code, end if start is None else start, end)
 
     def cancel(self, job: Job) -> None:
         """Drop a job that still waits, because its client is gone."""

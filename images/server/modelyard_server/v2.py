@@ -6,7 +6,7 @@ triton-inference-server/server docs/protocol/extension_binary_data.md.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -20,8 +20,7 @@ _REMEMBERED = 256
 _REMEMBERED_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """What one ``infer`` request asks for. The inputs are complete and fit the signature."""
 
     inputs: Mapping[str, Tensor]
@@ -33,8 +32,7 @@ class InferRequest:
     """How long the client waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class InferAnswer:
+class InferAnswer(NamedTuple):
     """The body of an answer in parts; binary data follows the first ``json_size`` bytes unless that is None."""
 
     parts: tuple[bytes | memoryview, ...]
