@@ -8,6 +8,7 @@ from pathlib import Path
 from modelyard.contract import layout
 from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, FINAL_REASONS, PublishedArtifact, Termination
 from modelyard.contract.runs import Place, TrainRun
+from modelyard.storage import uri
 from modelyard.storage.errors import StorageError
 from modelyard.storage.store import open_store
 from modelyard_trainer import (
@@ -65,10 +66,10 @@ def _attempt(work: Workspace) -> Termination:
     code = layout.root() / layout.CODE if run.git is None else checkout.check_out(run.git, work)
     if run.script is not None:
         _require(code, run.script)
+    # What cannot be reached is worth knowing before the training. The client of an object store starts threads.
+    _check(run, remote=False)
     _prepare(work, fork_server=run.fork_server)
-    for place in (run.output, run.checkpoint):
-        if place is not None:
-            open_store(place.uri, place.secret).check()  # what cannot be reached is worth knowing before the training
+    _check(run, remote=True)
     inputs.fetch(run.inputs, work)
     operator = forward.from_environment(os.environ)
     objective = run.objective
@@ -99,6 +100,12 @@ def _train(run: TrainRun, meeting: Rendezvous, code: Path, work: Workspace) -> T
         )
     names = ", ".join(str(rank) for rank in sorted(ended))
     return Termination(outcome="Succeeded", reason="Completed", message=f"ranks {names} ended")
+
+
+def _check(run: TrainRun, *, remote: bool) -> None:
+    for place in (run.output, run.checkpoint):
+        if place is not None and uri.parse(place.uri).in_object_store is remote:
+            open_store(place.uri, place.secret).check()
 
 
 def _require(code: Path, script: str) -> None:
