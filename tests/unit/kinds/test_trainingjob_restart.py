@@ -1,7 +1,7 @@
 import pytest
 
 from kind_stories import DIGEST, READY, Story, ended, failure
-from modelyard.api.pods import PodStatus
+from modelyard.api.pods import PodCondition, PodStatus
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import Termination
 from modelyard.kinds.trainingjob import KIND
@@ -59,6 +59,15 @@ def test_the_next_attempt_does_not_wait_until_the_job_controller_has_looked() ->
     story.visit()
     assert {"Job digits-train-1", "Job digits-train-2"} <= set(story.names())
     assert story.resource.status.attempt == 2
+
+
+def test_pods_that_all_left_their_node_wait_for_what_the_job_says() -> None:
+    story = running("{backoffSeconds: 0}")
+    left = PodCondition(type="DisruptionTarget", status="True", reason="NodeShutdown")
+    gone = ended(code=143).model_copy(update={"conditions": [left]})
+    story.run(story.child(Job, "digits-train-1"), gone, gone)
+    story.visit(1)
+    assert (state(story), story.resource.status.attempt) == ("Stopped", 1)
 
 
 def test_a_failed_attempt_restarts_as_a_whole_after_its_pods_are_gone(story: Story[TrainingJob]) -> None:

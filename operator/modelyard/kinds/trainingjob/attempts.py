@@ -6,6 +6,7 @@ from modelyard.api import conditions
 from modelyard.api.children import Children
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import Job
+from modelyard.kinds.endings import stopped
 from modelyard.kinds.trainingjob.model import TrainingJob
 
 SUSPENDED = "Suspended"
@@ -51,9 +52,12 @@ def ended(job: Job | None) -> bool:
 def lost(job: TrainingJob, pods: Sequence[Pod]) -> bool:
     """Whether the attempt has failed though its Job, which looks once a second, does not say so yet.
 
-    It will: no pod of an attempt is replaced, but those of an elastic one.
+    It will: no pod of an attempt is replaced, but those of an elastic one. Pods that all had to leave their node are
+    the Job's to judge: a machine that goes down takes its Job up again.
     """
-    return job.spec.elastic is None and any(pod.failed for pod in pods) and all(pod.finished for pod in pods)
+    if job.spec.elastic is not None or stopped(pods):
+        return False
+    return any(pod.failed for pod in pods) and all(pod.finished for pod in pods)
 
 
 def job_of(job: TrainingJob, children: Children, attempt: int) -> Job | None:
