@@ -20,6 +20,7 @@ from modelyard_trainer.status import Update
 URL = "KUBEFLOW_TRAINER_SERVER_URL"
 CA_CERT = "KUBEFLOW_TRAINER_SERVER_CA_CERT"
 TOKEN = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105 - the name of a variable that holds a path
+VARIABLES = (URL, CA_CERT, TOKEN)
 _LARGEST_BODY = 64 * 1024
 _POLL_SECONDS = 0.05
 """So long the end of the server is waited for, and with it the end of the pod."""
@@ -27,7 +28,7 @@ _POLL_SECONDS = 0.05
 
 @contextmanager
 def offered(folder: Path, take: Callable[[Update], None]) -> Iterator[None]:
-    """Listen until the end of the block, and put the address into this process's environment for its children.
+    """Listen until the end of the block, and put the address into VARIABLES of this process's environment, for ranks.
 
     Who cannot read ``folder`` has no token and is refused. ``take`` is called in threads. Raises OSError.
     """

@@ -85,7 +85,8 @@ def _train(run: TrainRun, meeting: Rendezvous, code: Path, work: Workspace) -> T
     from modelyard_trainer import agent, ranks, worker  # noqa: PLC0415 - torch takes seconds
 
     rendezvous.wait_for_host(meeting)
-    script = worker.Script(code=code, script=run.script, module=run.module, args=run.args)
+    variables = {name: os.environ.get(name) for name in endpoint.VARIABLES}
+    script = worker.Script(code=code, script=run.script, module=run.module, args=run.args, variables=variables)
     limits = agent.Limits(
         process_restarts=run.process_restarts,
         fork_server=run.fork_server,

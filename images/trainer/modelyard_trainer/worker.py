@@ -5,8 +5,8 @@ import runpy
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -32,9 +32,15 @@ class Script:
     script: str | None
     module: str | None
     args: Sequence[str]
+    variables: Mapping[str, str | None] = field(default_factory=dict)
+    """What has changed in the environment since the fork server was started; None: it is gone."""
 
     def execute(self) -> None:
         """Run it as ``python script.py`` or ``python -m module`` would, started in ``code``. Raises what it raises."""
+        for name, value in self.variables.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
         os.chdir(self.code)
         if self.script is not None:
             path = self.code / self.script
