@@ -31,7 +31,7 @@ def test_a_training_reads_as_a_history_that_a_restart_does_not_repeat(cluster: C
     second = two_pods(cluster, "digits-train-2")
     for pod in second:
         cluster.run(pod)
-    state(cluster, "Running")
+    until(lambda: cluster.condition("trainingjobs", "digits", "Running").get("status") == "True", "all pods run")
     cluster.end(second[0], "Succeeded", SUCCEEDED)
     cluster.end(second[1], "Succeeded")
     state(cluster, "Complete")
@@ -48,7 +48,7 @@ def test_a_training_reads_as_a_history_that_a_restart_does_not_repeat(cluster: C
         ("Normal", "Starting", "attempt 1, 0 of 2 pods run"),
         ("Warning", "Restarting", failed),
         ("Normal", "Starting", "attempt 2, 0 of 2 pods run"),
-        ("Normal", "AllPodsRun", "attempt 2, 2 ranks"),
+        ("Normal", "AllPodsRun", "attempt 2, 2 ranks start"),
         ("Normal", "Published", published),
         ("Normal", "Completed", f"published {PUBLISHED['uri']}"),
     ]

@@ -64,7 +64,7 @@ def reporter(cluster: Cluster, api_server: ControlPlane, tmp_path: Path) -> Iter
         until(lambda: len(cluster.pods("digits-train-1")) == 2, "two pods", seconds=90)
         for pod in cluster.pods("digits-train-1"):
             cluster.run(pod)
-        until(lambda: cluster.status("trainingjobs", "digits").get("state") == "Running", "Running")
+        until(lambda: cluster.condition("trainingjobs", "digits", "Running").get("status") == "True", "all pods run")
         yield Reporter(cluster, port)
 
 
