@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ PEERS = Path(__file__).parent / "peers"
 ROOT = Path(__file__).parents[2]
 OURS = "127.77.0.1"
 LOCAL = "127.0.0.1"
+BYTE_CODE = {"BYTE_CODE": "1"}
 GRPC_PATH = "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -57,6 +60,9 @@ def contenders(model: BenchModel) -> list[Contender]:
         Contender("ours, REST binary", [], ours, OURS, layout.SERVER_PORT, v2, "binary"),
         Contender("ours, REST JSON", [], ours, OURS, layout.SERVER_PORT, v2, "json"),
         Contender("ours, gRPC", [], ours, OURS, layout.GRPC_PORT, GRPC_PATH, "grpc"),
+        Contender(
+            "ours as byte code, REST binary", [], ["-B", *ours], OURS, layout.SERVER_PORT, v2, "binary", BYTE_CODE
+        ),
         Contender("uvicorn echo", fast, [*uvicorn, "echo_app:app"], LOCAL, 18080, "/", "binary"),
         Contender("FastAPI, JSON", fast, [*uvicorn, "fastapi_app:app"], LOCAL, 18080, "/predict", "plain"),
         Contender("LitServe, JSON", ["litserve", *ort], [litserve], LOCAL, 8080, "/predict", "row", {"HOST": LOCAL}),
@@ -92,6 +98,16 @@ def body(form: str, model: BenchModel, rows: int) -> tuple[bytes, tuple[str, ...
             raise AssertionError(form)
 
 
+@cache
+def compiled() -> Path:
+    """Our server as its image has it: what every request passes through, as machine code."""
+    folder = ROOT / "build/benchmarks/server"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "images/server/modelyard_server", folder / "modelyard_server")
+    subprocess.run([sys.executable, ROOT / "images/server/compile_code.py", folder], check=True)
+    return folder
+
+
 def python_of(contender: Contender, environments: Path) -> Path:
     """The interpreter that has its packages; makes the environment if it is not there."""
     if not contender.packages:
@@ -119,7 +135,7 @@ def started(contender: Contender, model: BenchModel, folder: Path, python: Path,
         run = model.publish(folder / "published").model_copy(update={"cpus": 1})
         (folder / layout.CONFIG / layout.RUN_FILE).write_text(run.to_json())
         environment |= {layout.ROOT_VARIABLE: str(folder), layout.HOST_VARIABLE: contender.host}
-        del environment["PYTHONPATH"]
+        environment["PYTHONPATH"] = "" if contender.environment == BYTE_CODE else str(compiled())
     if contender.packages[:1] == ["mlserver"]:
         settings = {"parallel_workers": 0, "host": LOCAL, "http_port": 18080, "grpc_port": 18081, "debug": False}
         (folder / "settings.json").write_text(json.dumps(settings))
