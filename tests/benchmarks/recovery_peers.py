@@ -115,15 +115,23 @@ def first_beyond(steps: Sequence[tuple[int, float]], struck: float) -> float | N
 
 
 @contextmanager
-def on_this_machine() -> Iterator[Training]:
-    """Bare torchrun with four ranks that it starts again itself."""
+def on_this_machine(*, own_store: bool) -> Iterator[Training]:
+    """Bare torchrun with four ranks that it starts again itself; by default they share the agent's store."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "train.py").write_text(SCRIPT)
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", MARK: name}
-        command = ["-m", "torch.distributed.run", "--nproc-per-node=4", "--max-restarts=3", "--monitor-interval=0.1"]
+        environment |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"} if own_store else {}
+        command = [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=4",
+            "--max-restarts=3",
+            "--monitor-interval=0.1",
+        ]
         process = subprocess.Popen(
-            [sys.executable, *command, "--master-port=29477", str(folder / "train.py"), name],
+            [sys.executable, *command, str(folder / "train.py"), name],
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
@@ -218,8 +226,11 @@ def measure(
         print(f"{name}: {shown(seconds)}", flush=True)
 
     for _ in range(repeat):
-        with on_this_machine() as training:
-            note("bare torchrun on the machine: rank killed", training.recovery_seconds(lambda: training.kill_rank(2)))
+        for own_store in (False, True):
+            with on_this_machine(own_store=own_store) as training:
+                seconds = training.recovery_seconds(partial(training.kill_rank, 2))
+                how = "with a store of the ranks' own" if own_store else "as it comes"
+                note(f"bare torchrun, {how}: rank killed", seconds)
         for rendezvous in POD_COMMAND:
             for name, strike in STRIKES.items():
                 with fresh() as here, on_the_node(here, rendezvous, image) as training:
