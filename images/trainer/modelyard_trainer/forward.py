@@ -22,6 +22,8 @@ from modelyard_trainer.endpoint import CA_CERT, TOKEN, URL
 
 _EVERY_SECONDS = 2.0
 _SOON_SECONDS = 0.25
+_AGAIN_SECONDS = 0.05
+"""Before another try of the last report, which the end of the pod waits for."""
 _TRIES = 6
 """Of two operator pods one waits, and refuses: another try may reach the other one."""
 _TIMEOUT_SECONDS = 5.0
@@ -101,7 +103,7 @@ def _failures(server: Server, report: ProgressReport, *, before: int, tries: int
                 say(f"modelyard: progress does not reach {server.url}: {error}; the training goes on")
             if number == before + tries or not isinstance(getattr(error, "reason", None), ConnectionRefusedError):
                 return number
-            time.sleep(_SOON_SECONDS)
+            time.sleep(_AGAIN_SECONDS)
         else:
             return 0
     raise AssertionError("the last try returns")
