@@ -4,7 +4,6 @@ The script keeps its own checkpoints and writes the same record as the one that 
 """
 # ruff: noqa: T201
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from installed import Place
+from node_stage import folder_of_claim
+from stages import process_of_rank
 from waiting import until
 
 Figures = dict[str, list[float | None]]
@@ -96,13 +97,7 @@ class Training:
 
     def kill_rank(self, number: int) -> None:
         """SIGKILL the process of that rank."""
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                named = (folder / "comm").read_text().strip() == f"rank {number}"
-                if named and f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes():
-                    os.kill(int(folder.name), signal.SIGKILL)
-                    return
-        raise AssertionError(f"no process of rank {number}")
+        os.kill(process_of_rank(number, f"{MARK}={self.mark}", NEVER_SECONDS), signal.SIGKILL)
 
 
 def first_beyond(steps: Sequence[tuple[int, float]], struck: float) -> float | None:
@@ -162,20 +157,15 @@ def on_the_node(here: Place, rendezvous: str, image: str) -> Iterator[Training]:
         },
     )  # fmt: skip
 
-    def volume() -> Path:
-        found = here.cluster.get("persistentvolumeclaims", NAME) or {}
-        name = found.get("spec", {}).get("volumeName")
-        if not name:
-            return Path("/nonexistent")
-        answer = here.cluster.client.get(f"/api/v1/persistentvolumes/{name}").raise_for_status()
-        return Path(answer.json()["spec"]["hostPath"]["path"])
-
     def trains() -> bool:
-        return (volume() / "record").is_file()
+        folder = folder_of_claim(here, NAME)
+        return folder is not None and (folder / "record").is_file()
 
     until(trains, "the peer trains", NEVER_SECONDS)
+    folder = folder_of_claim(here, NAME)
+    assert folder is not None, "waited for"
     try:
-        yield Training(volume(), here.namespace)
+        yield Training(folder, here.namespace)
     finally:
         here.kubectl("delete", "job", NAME, "--cascade=foreground")
 

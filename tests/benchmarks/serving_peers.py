@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 OURS = "127.77.0.1"
 LOCAL = "127.0.0.1"
 BYTE_CODE = {"BYTE_CODE": "1"}
+"""Marks the contender that is not compiled."""
 GRPC_PATH = "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -42,7 +43,7 @@ class Contender:
     @property
     def key(self) -> str:
         """Contenders of one key are asked of the same process."""
-        return " ".join((*self.packages, *self.start))
+        return " ".join((*self.packages, *self.start, *self.environment))
 
 
 def contenders(model: BenchModel) -> list[Contender]:
@@ -60,9 +61,7 @@ def contenders(model: BenchModel) -> list[Contender]:
         Contender("ours, REST binary", [], ours, OURS, layout.SERVER_PORT, v2, "binary"),
         Contender("ours, REST JSON", [], ours, OURS, layout.SERVER_PORT, v2, "json"),
         Contender("ours, gRPC", [], ours, OURS, layout.GRPC_PORT, GRPC_PATH, "grpc"),
-        Contender(
-            "ours as byte code, REST binary", [], ["-B", *ours], OURS, layout.SERVER_PORT, v2, "binary", BYTE_CODE
-        ),
+        Contender("ours as byte code, REST binary", [], ours, OURS, layout.SERVER_PORT, v2, "binary", BYTE_CODE),
         Contender("uvicorn echo", fast, [*uvicorn, "echo_app:app"], LOCAL, 18080, "/", "binary"),
         Contender("FastAPI, JSON", fast, [*uvicorn, "fastapi_app:app"], LOCAL, 18080, "/predict", "plain"),
         Contender("LitServe, JSON", ["litserve", *ort], [litserve], LOCAL, 8080, "/predict", "row", {"HOST": LOCAL}),

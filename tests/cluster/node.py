@@ -137,15 +137,23 @@ class NodeCluster:
 
     def _wait(self) -> None:
         """Until the node takes pods and every process has outlived its start."""
-        self._until(self._ready, agents.KUBELET)
+
+        def ready() -> bool:
+            self._start_again_what_came_too_early()
+            return self._ready()
+
+        self._until(ready, agents.KUBELET)
         for name in PROCESSES:
             if not self.processes.running(name):
                 raise LackingError(f"{name} ended; its log ends with:\n{self.processes.end_of_log(name)}")
 
-    def _ready(self) -> bool:
+    def _start_again_what_came_too_early(self) -> None:
+        """The kubelet, as systemd does."""
         too_early = CONTAINERD_STARTS in self.processes.end_of_log(agents.KUBELET)
         if too_early and not self.processes.running(agents.KUBELET):
-            self._start(agents.KUBELET, self._kubelet)  # as systemd does
+            self._start(agents.KUBELET, self._kubelet)
+
+    def _ready(self) -> bool:
         node = self.control_plane.get(f"/api/v1/nodes/{self.node}") or {}
         conditions = {each["type"]: each["status"] for each in node.get("status", {}).get("conditions", [])}
         return conditions.get("Ready") == "True"

@@ -44,13 +44,18 @@ class NodeStage(Stage):
 
     def volume(self) -> Path:
         if self._volume is None:
-            claim = self.place.cluster.get("persistentvolumeclaims", "models")
-            name = (claim or {}).get("spec", {}).get("volumeName")
-            if not name:
-                return Path("/nonexistent")
-            answer = self.place.cluster.client.get(f"/api/v1/persistentvolumes/{name}").raise_for_status()
-            self._volume = Path(answer.json()["spec"]["hostPath"]["path"])
-        return self._volume
+            self._volume = folder_of_claim(self.place, "models")
+        return self._volume or Path("/nonexistent")
+
+
+def folder_of_claim(here: Place, name: str) -> Path | None:
+    """Where the volume of a claim lies on this machine, once it has one."""
+    claim = here.cluster.get("persistentvolumeclaims", name)
+    volume = (claim or {}).get("spec", {}).get("volumeName")
+    if not volume:
+        return None
+    answer = here.cluster.client.get(f"/api/v1/persistentvolumes/{volume}").raise_for_status()
+    return Path(answer.json()["spec"]["hostPath"]["path"])
 
 
 def _index(pod: Object) -> int:

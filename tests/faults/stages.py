@@ -132,19 +132,8 @@ class Stage(ABC):
         os.kill(self.rank(rank), signal.SIGKILL)
 
     def rank(self, number: int) -> int:
-        """The process of a rank on this machine, found by the name it gave itself and the job's uid."""
-        uid = str(self.job()["metadata"]["uid"])
-        end = time.monotonic() + self.deadline
-        while time.monotonic() < end:
-            for folder in Path("/proc").glob("[0-9]*"):
-                try:
-                    named = (folder / "comm").read_text().strip() == f"rank {number}"
-                    if named and f"PET_RDZV_ID={uid}".encode() in (folder / "environ").read_bytes():
-                        return int(folder.name)
-                except OSError:
-                    continue
-            time.sleep(0.02)
-        raise AssertionError(f"no process of rank {number} of {uid}")
+        """The process of a rank on this machine."""
+        return process_of_rank(number, f"PET_RDZV_ID={self.job()['metadata']['uid']}", self.deadline)
 
     def story(self) -> str:
         """What the pods of the newest attempts printed."""
@@ -155,3 +144,18 @@ class Stage(ABC):
                 tail = "\n".join(self.log(number, index).splitlines()[-30:])
                 found.append(f"--- {pod['metadata']['name']}\n{tail}")
         return "\n".join(found)
+
+
+def process_of_rank(number: int, mark: str, seconds: float) -> int:
+    """The process of a rank on this machine, by the name that it gave itself and a word of its environment."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                named = (folder / "comm").read_text().strip() == f"rank {number}"
+                if named and mark.encode() in (folder / "environ").read_bytes():
+                    return int(folder.name)
+            except OSError:
+                continue
+        time.sleep(0.02)
+    raise AssertionError(f"no process of rank {number} with {mark}")

@@ -27,7 +27,7 @@ from modelyard.storage.errors import StorageError
 from modelyard.storage.keys import keys_of
 from modelyard.storage.uri import Scheme, parse
 from modelyard_trainer.checkpoint import Checkpoints
-from modelyard_trainer.shards import MARK, Chunk, Part
+from modelyard_trainer.shards import MARK, Box, Part
 from object_stores import BUCKET, free_port, object_server
 from waiting import until
 
@@ -36,11 +36,21 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Wrong keys, and what is said of them."""
+
+    keys: Mapping[str, str]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Server:
     """A store of one kind, with the bucket ``models``."""
 
     scheme: Scheme
     secret: Mapping[str, str]
+    refusal: Refusal
 
     def bucket(self, folder: Path, path: str = "digits", bucket: str = BUCKET, **changed: str) -> Bucket:
         """A folder of a bucket of it; ``changed`` are other keys."""
@@ -53,13 +63,15 @@ def google(folder: Path) -> Iterator[Server]:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     with object_server(folder, signed=False) as found:
         account = {"client_email": "a@b", "private_key": pem, "private_key_id": "1", "gcs_base_url": found.url}
-        yield Server("gs", {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account)})
+        unreadable = "Secret 'store' has no GOOGLE_SERVICE_ACCOUNT_KEY that can be used"
+        refusal = Refusal({"GOOGLE_SERVICE_ACCOUNT_KEY": "{}"}, "SecretInvalid", unreadable)
+        yield Server("gs", {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account)}, refusal)
 
 
 def azure(folder: Path) -> Iterator[Server]:
     program = os.environ.get("AZURITE")
     if program is None:
-        pytest.skip("AZURITE names no azurite-blob; npm install azurite")
+        pytest.skip("AZURITE names no emulator: npm install azurite, then AZURITE=node_modules/.bin/azurite-blob")
     port = free_port("127.0.0.1")
     url = f"http://127.0.0.1:{port}/{ACCOUNT}"
     process = subprocess.Popen(
@@ -69,7 +81,9 @@ def azure(folder: Path) -> Iterator[Server]:
     try:
         until(lambda: _create_container(url), "Azurite answers", 60)
         names = {"AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT, "AZURE_STORAGE_ACCOUNT_KEY": KEY}
-        yield Server("az", {**names, "AZURE_STORAGE_ENDPOINT": url})
+        wrong = {"AZURE_STORAGE_ACCOUNT_KEY": base64.b64encode(b"another key").decode()}
+        refusal = Refusal(wrong, "StorageAccessDenied", "correct the keys of Secret 'store'")
+        yield Server("az", {**names, "AZURE_STORAGE_ENDPOINT": url}, refusal)
     finally:
         process.kill()
         process.wait()
@@ -118,8 +132,8 @@ def test_a_sharded_checkpoint_is_whole_again(bucket: Bucket) -> None:
     frame = {"weight": {MARK: "weight", "shape": [4], "dtype": "float32"}}
     entries = []
     for rank in (0, 1):
-        chunk = Chunk(name="weight", offsets=[2 * rank], sizes=[2])
-        part = Part(frame, {"weight": torch.full((2,), float(rank))}, {"weight": [chunk]})
+        box = Box(offsets=[2 * rank], sizes=[2])
+        part = Part(frame, {"weight": torch.full((2,), float(rank))}, {"weight": box})
         entries.append(checkpoints.write_part(1, part, rank))
     report = checkpoints.commit_parts(1, frame, entries, None, None)
     assert checkpoints.newest() == report
@@ -146,14 +160,6 @@ def test_what_is_not_there_is_named(bucket: Bucket, server: Server, tmp_path: Pa
 
 
 def test_a_wrong_key_is_refused_with_the_secrets_name(server: Server, tmp_path: Path) -> None:
-    if server.scheme == "gs":
-        with pytest.raises(
-            StorageError, match="Secret 'store' has no GOOGLE_SERVICE_ACCOUNT_KEY that can be used"
-        ) as no:
-            server.bucket(tmp_path, GOOGLE_SERVICE_ACCOUNT_KEY="{}")
-        assert no.value.reason == "SecretInvalid"
-        return
-    wrong = base64.b64encode(b"another key").decode()
-    with pytest.raises(StorageError, match="correct the keys of Secret 'store'") as refused:
-        server.bucket(tmp_path, AZURE_STORAGE_ACCOUNT_KEY=wrong).check()
-    assert refused.value.reason == "StorageAccessDenied"
+    with pytest.raises(StorageError, match=server.refusal.message) as refused:
+        server.bucket(tmp_path, **server.refusal.keys).check()
+    assert refused.value.reason == server.refusal.reason

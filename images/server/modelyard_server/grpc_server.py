@@ -92,6 +92,7 @@ class GrpcServer:
     ) -> Response:
         """The answer, or the status that tells why there is none."""
         infers = isinstance(request, messages.ModelInferRequest)
+        start = time.perf_counter()
         try:
             if self._token is not None:
                 self._token.check(_authorization(context))
@@ -105,7 +106,7 @@ class GrpcServer:
             log.exception("%s: request %s failed", self._service.run.name, identity)
             status, text = 500, f"internal error; the server's log has it under {identity}"
         if infers:
-            self._service.failed("grpc", status)
+            self._service.failed("grpc", status, start)
         await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), text)
         raise AssertionError(text)
 

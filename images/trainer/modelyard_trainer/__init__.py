@@ -15,7 +15,7 @@ _HOME = {"ElasticSampler": "modelyard_trainer.sampler"}
 
 
 def __getattr__(name: str) -> object:
-    # The launcher answers SIGTERM and starts the fork server before torch, which takes seconds, is imported.
+    # The launcher answers SIGTERM, and says what is wrong with its run, before torch, which takes seconds, is imported.
     if name in __all__:
         return getattr(importlib.import_module(_HOME.get(name, "modelyard_trainer.session")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """Checkpoints that count only once they are whole: written aside, with their digests, and put into place at once."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -68,24 +69,14 @@ class Checkpoints:
         CheckpointFailed, what the storage raises); nothing that counts is left behind then.
         """
         place = self._at(step)
-        try:
+        with _storing(place):
             self._remove_partial()
             with place.staged(COMMIT_FILE, replace=True) as staging:
                 _write(staging / STATE_FILE, state)
-                _check_loadable(staging / STATE_FILE)
-                commit = Commit(
-                    step=step,
-                    job_uid=self.job_uid,
-                    attempt=self.attempt,
-                    files=[_entry(staging / STATE_FILE, STATE_FILE)],
-                    metric=metric,
-                    best=best,
-                )
-                (staging / COMMIT_FILE).write_text(commit.to_json())
+                made = self._commit_of(step, [_entry(staging / STATE_FILE, STATE_FILE)], metric, best)
+                (staging / COMMIT_FILE).write_text(made.to_json())
             self._prune(step)
-        except OSError as error:
-            raise storage_error(error, place.uri, place.directory, "CheckpointFailed") from error
-        return CheckpointReport(step=step, uri=place.uri, digest=commit.digest)
+        return CheckpointReport(step=step, uri=place.uri, digest=made.digest)
 
     def write_part(self, step: int, part: Part, rank: int) -> ShardEntry:
         """Write one rank's part of the state of ``step``, which counts once ``commit_parts`` says so.
@@ -94,39 +85,28 @@ class Checkpoints:
         """
         place = self._at(step)
         name = f"shard-{self.attempt}-{rank:05d}.safetensors"
-        try:
-            with place.put(name) as path:
-                shards.write(part, path)
-                entry = _entry(path, name)
-        except OSError as error:
-            raise storage_error(error, place.uri, place.directory, "CheckpointFailed") from error
-        return ShardEntry(file=entry, chunks=part.chunks)
+        with _storing(place), place.put(name) as path:
+            shards.write(part, path)
+            return ShardEntry(file=_entry(path, name), boxes=part.boxes)
 
     def commit_parts(
         self, step: int, frame: object, parts: Sequence[ShardEntry], metric: float | None, best: float | None
     ) -> CheckpointReport:
         """Have the parts that the ranks wrote count as the checkpoint of ``step``. Otherwise as ``commit``."""
         place = self._at(step)
-        try:
+        with _storing(place):
             self._remove_partial()
             with place.put(STATE_FILE) as path:
                 _write(path, {"frame": frame, "chunks": shards.index(parts)})
-                _check_loadable(path)
                 state = _entry(path, STATE_FILE)
-            commit = Commit(
-                step=step,
-                job_uid=self.job_uid,
-                attempt=self.attempt,
-                files=[state, *(part.file for part in parts)],
-                metric=metric,
-                best=best,
-            )
+            made = self._commit_of(step, [state, *(part.file for part in parts)], metric, best)
             with place.put(COMMIT_FILE) as path:
-                path.write_text(commit.to_json())
+                path.write_text(made.to_json())
             self._prune(step)
-        except OSError as error:
-            raise storage_error(error, place.uri, place.directory, "CheckpointFailed") from error
-        return CheckpointReport(step=step, uri=place.uri, digest=commit.digest)
+        return CheckpointReport(step=step, uri=place.uri, digest=made.digest)
+
+    def _commit_of(self, step: int, files: list[FileEntry], metric: float | None, best: float | None) -> Commit:
+        return Commit(step=step, job_uid=self.job_uid, attempt=self.attempt, files=files, metric=metric, best=best)
 
     def newest(self) -> CheckpointReport | None:
         """The newest checkpoint whose every byte is as committed; each damaged one on the way is printed."""
@@ -236,7 +216,17 @@ def _fetched(place: Store, name: str, digest: Digest) -> Path:
         raise StorageError("CheckpointMissing", str(error)) from error
 
 
+@contextmanager
+def _storing(place: Store) -> Iterator[None]:
+    """Raise a failing disk as StorageError: StorageFull, CheckpointFailed."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, place.uri, place.directory, "CheckpointFailed") from error
+
+
 def _write(path: Path, state: Mapping[str, object]) -> None:
+    """Write a state that can be loaded again. Raises ValueError for another, and OSError."""
     try:
         with path.open("wb") as stream:
             torch.save(dict(state), stream)
@@ -245,9 +235,6 @@ def _write(path: Path, state: Mapping[str, object]) -> None:
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
-
-
-def _check_loadable(path: Path) -> None:
     try:
         torch.load(path, weights_only=True, mmap=True, map_location="cpu")
     except UnpicklingError as error:

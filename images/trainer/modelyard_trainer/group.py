@@ -1,7 +1,6 @@
 """The ranks of a run: which one this is, its device, and how rank 0 shares a decision with the others."""
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,13 +13,14 @@ from torch import distributed
 from torch.distributed.rendezvous import rendezvous
 
 from modelyard_trainer.errors import PeerLostError
+from modelyard_trainer.rendezvous import obstacle
 
 Backend = Literal["Auto", "Gloo", "Nccl"]
 
 _SHARED_WAIT = timedelta(hours=24)
 """For work of rank 0 that the others wait for. Its death breaks the connection, so this only bounds a hang."""
 _LEAVE_WAIT = timedelta(seconds=60)
-_STORE_WAIT = timedelta(seconds=30)
+_STORE_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _ALL_LEFT = "modelyard/all-left"
 
@@ -107,12 +107,10 @@ class Group:
         distributed.destroy_process_group()
 
 
-def _wait_for_store(host: str, port: str) -> None:
+def _wait_for_store(host: str, port: int) -> None:
     """Return when rank 0 listens. Torch, refused once, tries again only after half a second, and gives up by itself."""
-    deadline = time.monotonic() + _STORE_WAIT.total_seconds()
-    while port.isdecimal() and time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-            return
+    deadline = time.monotonic() + _STORE_SECONDS
+    while obstacle(host, port) is not None and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
 
 
@@ -141,8 +139,8 @@ def joined(backend: Backend) -> Iterator[Group]:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield Group(0, local_rank, 1, device, store=None)
         return
-    if os.environ["RANK"] != "0":
-        _wait_for_store(os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", ""))
+    if os.environ["RANK"] != "0" and {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        _wait_for_store(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
     store, rank, world_size = next(rendezvous("env://"))
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpu else "gloo", store=store, rank=rank, world_size=world_size

@@ -1,4 +1,4 @@
-"""What the fork server imports, so that a rank is there within milliseconds instead of seconds.
+"""What the fork server, a fork of the launcher, has imported, so that a rank is there within milliseconds.
 
 Nothing here may start a thread or use a GPU: neither survives a fork.
 """

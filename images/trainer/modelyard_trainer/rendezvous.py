@@ -80,11 +80,11 @@ def wait_for_host(rendezvous: Rendezvous) -> None:
         return
     deadline = time.monotonic() + rendezvous.join_timeout
     said = False
-    while (obstacle := _obstacle(rendezvous.host, rendezvous.port)) is not None:
+    while (why := obstacle(rendezvous.host, rendezvous.port)) is not None:
         if time.monotonic() > deadline:
             raise RendezvousTimeoutError(
                 f"node {rendezvous.node_rank} did not reach the rendezvous at {rendezvous.endpoint} "
-                f"within {rendezvous.join_timeout:g} s: {obstacle}"
+                f"within {rendezvous.join_timeout:g} s: {why}"
             )
         if not said:
             say(f"modelyard: node {rendezvous.node_rank} waits for the rendezvous at {rendezvous.endpoint}")
@@ -92,7 +92,8 @@ def wait_for_host(rendezvous: Rendezvous) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _obstacle(host: str, port: int) -> str | None:
+def obstacle(host: str, port: int) -> str | None:
+    """Why nobody can be reached at that port now; None: somebody listens."""
     try:
         socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
     except OSError as error:

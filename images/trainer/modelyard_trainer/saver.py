@@ -4,8 +4,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from modelyard.contract.reports import CheckpointReport
 from modelyard.storage.errors import StorageError
 from modelyard_trainer.console import say
@@ -19,12 +17,10 @@ class Snapshot:
     """What the training was at a step."""
 
     step: int
-    state: Mapping[str, object]
-    """Or, of a sharded one, nothing."""
+    state: Mapping[str, object] | Part
+    """The whole, or what this rank holds of a sharded one."""
     metric: float | None
     best: float | None
-    part: Part | None = None
-    """What this rank holds of a sharded state."""
 
 
 class Saver:
@@ -102,18 +98,3 @@ class Saver:
                 self._error = error
             finally:
                 self._busy(False)  # noqa: FBT003
-
-
-def copied(value: object) -> object:
-    """``value`` with every tensor copied to the CPU, in new lists, tuples and dicts; all else as it is."""
-    match value:
-        case torch.Tensor():
-            return value.detach().to("cpu", copy=True)
-        case dict():
-            return type(value)((key, copied(item)) for key, item in value.items())
-        case list():
-            return [copied(item) for item in value]
-        case tuple() if type(value) is tuple:
-            return tuple(copied(item) for item in value)
-        case _:
-            return value

@@ -21,8 +21,8 @@ from modelyard_trainer.errors import PeerLostError, StoppedError
 from modelyard_trainer.group import Group
 from modelyard_trainer.progress import Progress
 from modelyard_trainer.pulse import Pulse
-from modelyard_trainer.saver import Saver, Snapshot, copied
-from modelyard_trainer.shards import ShardEntry
+from modelyard_trainer.saver import Saver, Snapshot
+from modelyard_trainer.shards import Part, ShardEntry
 from modelyard_trainer.workspace import Workspace
 
 OUTPUT_FOLDER = "modelyard-output"
@@ -144,12 +144,11 @@ class Run:
         if self.is_main and self._saver is None and not self._hinted:
             say("modelyard: run.checkpoint does nothing, as the job has no spec.checkpoint")
             self._hinted = True
-        if self._saver is not None and shards.sharded(state):
-            self._saver.wait()  # all ranks must write the same ones
-            best = self._progress.objective(), self._progress.best
-            self._saver.save(Snapshot(step, {}, *best, shards.split(state)))
-        elif self._saver is not None and self.is_main:
-            kept = {name: copied(value) for name, value in state.items()}
+        sharded = shards.sharded(state)
+        if self._saver is not None and (sharded or self.is_main):
+            if sharded:
+                self._saver.wait()  # all ranks must write the same ones
+            kept = shards.split(state) if sharded else shards.copied(state)
             self._saver.save(Snapshot(step, kept, self._progress.objective(), self._progress.best))
         if self.stopping:
             if self._saver is not None:
@@ -235,9 +234,9 @@ def run() -> Iterator[Run]:
 
 def _saver(members: Group, checkpoints: Checkpoints, progress: Progress, pulse: Pulse | None) -> Saver:
     def commit(snapshot: Snapshot) -> CheckpointReport | None:
-        if snapshot.part is None:
-            return checkpoints.commit(snapshot.step, snapshot.state, snapshot.metric, snapshot.best)
-        part = snapshot.part
+        part = snapshot.state
+        if not isinstance(part, Part):
+            return checkpoints.commit(snapshot.step, part, snapshot.metric, snapshot.best)
 
         def write() -> str:
             return checkpoints.write_part(snapshot.step, part, members.rank).to_json()

@@ -4,10 +4,10 @@ A part is a safetensors file. The frame is the state without those parts, and sa
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from safetensors import safe_open
@@ -23,22 +23,25 @@ MARK = "modelyard/sharded"
 """The key of a dict of the frame that stands for a tensor."""
 
 
-class Chunk(Document):
-    """A box of a tensor: of ``sizes``, from ``offsets`` on, one number a dimension."""
+class Box(Document):
+    """The part of a tensor from ``offsets`` on, of ``sizes``; one number a dimension."""
 
-    file: str = ""
-    name: str
-    """The tensor's name in the file."""
     offsets: list[int]
     sizes: list[int]
+
+
+class Chunk(Box):
+    """A box, and the file that holds it."""
+
+    file: str
 
 
 class ShardEntry(Document):
     """What one rank wrote."""
 
     file: FileEntry
-    chunks: dict[str, list[Chunk]]
-    """By the place of the tensor in the state."""
+    boxes: dict[str, Box]
+    """By the place of the tensor in the state, which is its name in the file."""
 
 
 @dataclass
@@ -48,13 +51,19 @@ class Part:
     frame: Any
     """The state, with a mark in place of each sharded tensor."""
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-    chunks: dict[str, list[Chunk]] = field(default_factory=dict)
+    """By place."""
+    boxes: dict[str, Box] = field(default_factory=dict)
 
 
 def sharded(value: object) -> bool:
     """Whether a DTensor is in ``value``; a script that has none has not imported them."""
     module = sys.modules.get("torch.distributed.tensor")
-    return module is not None and any(isinstance(leaf, module.DTensor) for _, leaf in _leaves(value, ""))
+    return module is not None and any(isinstance(leaf, module.DTensor) for leaf in _leaves(value).values())
+
+
+def copied(value: object) -> Any:  # noqa: ANN401 - like value
+    """``value`` with every tensor copied to the CPU, in new lists, tuples and dicts; all else as it is."""
+    return _mapped(value, lambda _, leaf: _on_cpu(leaf))
 
 
 def split(state: Mapping[str, object]) -> Part:
@@ -64,18 +73,16 @@ def split(state: Mapping[str, object]) -> Part:
     part = Part(frame=None)
 
     def leaf(place: str, value: object) -> object:
-        if isinstance(value, DTensor):
-            if any(placement.is_partial() for placement in value.placements):
-                raise ValueError(f"run.checkpoint: {place} is a partial sum; call redistribute() on it first")
-            if _is_first_copy(value):
-                part.chunks[place] = [
-                    Chunk(name=place, offsets=list(offsets), sizes=list(sizes)) for offsets, sizes in [_box(value)]
-                ]
-                part.tensors[place] = value.to_local().detach().to("cpu", copy=True).contiguous()
-            return {MARK: place, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-        return value.detach().to("cpu", copy=True) if isinstance(value, torch.Tensor) else value
+        if not isinstance(value, DTensor):
+            return _on_cpu(value)
+        if any(placement.is_partial() for placement in value.placements):
+            raise ValueError(f"run.checkpoint: {place} is a partial sum; call redistribute() on it first")
+        if _is_first_copy(value):
+            part.boxes[place] = _box(value)
+            part.tensors[place] = value.to_local().detach().to("cpu", copy=True).contiguous()
+        return {MARK: place, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
 
-    part.frame = _mapped(dict(state), "", leaf)
+    part.frame = _mapped(dict(state), leaf)
     return part
 
 
@@ -88,9 +95,8 @@ def index(entries: Sequence[ShardEntry]) -> dict[str, list[dict[str, Any]]]:
     """Which file holds what, for the frame's file: what all ranks wrote, by the place of the tensor."""
     found: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
-        for place, chunks in entry.chunks.items():
-            for chunk in chunks:
-                found.setdefault(place, []).append({**chunk.model_dump(), "file": entry.file.path})
+        for place, box in entry.boxes.items():
+            found.setdefault(place, []).append({"file": entry.file.path, **box.model_dump()})
     return found
 
 
@@ -104,39 +110,38 @@ def join(
     """The state of a frame: sharded tensors are read into those of the same place in ``into``, or come whole.
 
     ``fetch`` gives a part's file by its name; only those are asked for of which something is needed. Raises ValueError
-    where a tensor of ``into`` has another shape, or is not in the frame.
+    where a tensor of ``into`` has another shape.
     """
     from torch.distributed.tensor import DTensor  # noqa: PLC0415 - see sharded()
 
-    targets = dict(_leaves(into, ""))
-    chunks = {place: [Chunk.model_validate(each) for each in found] for place, found in where.items()}
+    targets = _leaves(into)
 
     def leaf(place: str, value: object) -> object:
-        if not (isinstance(value, dict) and MARK in value):
+        if not _is_mark(value):
             return value.to(device) if isinstance(value, torch.Tensor) else value
         shape = list(value["shape"])
         target = targets.get(place)
         if target is None:
-            whole = torch.empty(shape, dtype=getattr(torch, value["dtype"]), device=device)
-            _fill(whole, [0] * len(shape), chunks[place], fetch)
-            return whole
+            target = torch.empty(shape, dtype=getattr(torch, value["dtype"]), device=device)
         if not isinstance(target, torch.Tensor) or list(target.shape) != shape:
             found = list(target.shape) if isinstance(target, torch.Tensor) else type(target).__name__
             raise ValueError(f"run.resume: {place} has the shape {shape} in the checkpoint, but is {found} here")
+        chunks = [Chunk.model_validate(each) for each in where[place]]
         if isinstance(target, DTensor):
-            offsets, _ = _box(target)
-            _fill(target.to_local(), offsets, chunks[place], fetch)
+            _fill(target.to_local(), _box(target).offsets, place, chunks, fetch)
         else:
-            _fill(target, [0] * len(shape), chunks[place], fetch)
+            _fill(target, [0] * len(shape), place, chunks, fetch)
         return target
 
-    state: dict[str, Any] = _mapped(frame, "", leaf)
+    state: dict[str, Any] = _mapped(frame, leaf)
     return state
 
 
 @torch.no_grad()
-def _fill(target: torch.Tensor, offsets: Sequence[int], chunks: Sequence[Chunk], fetch: Callable[[str], Path]) -> None:
-    """Copy what ``chunks`` hold of the box at ``offsets`` into it."""
+def _fill(
+    target: torch.Tensor, offsets: Sequence[int], place: str, chunks: Sequence[Chunk], fetch: Callable[[str], Path]
+) -> None:
+    """Copy what ``chunks`` of the tensor at ``place`` hold of the box at ``offsets`` into it."""
     for chunk in chunks:
         both = [
             (max(mine, its), min(mine + length, its + size))
@@ -147,14 +152,14 @@ def _fill(target: torch.Tensor, offsets: Sequence[int], chunks: Sequence[Chunk],
         there = tuple(slice(first - its, end - its) for (first, end), its in zip(both, chunk.offsets, strict=True))
         here = tuple(slice(first - mine, end - mine) for (first, end), mine in zip(both, offsets, strict=True))
         with safe_open(fetch(chunk.file), framework="pt") as file:
-            piece = file.get_slice(chunk.name)[there] if there else file.get_tensor(chunk.name)
+            piece = file.get_slice(place)[there] if there else file.get_tensor(place)
         target[here].copy_(piece)
 
 
-def _box(tensor: "DTensor") -> tuple[list[int], list[int]]:
-    """Offsets and sizes of the part of this rank, by the protocol of torch.distributed.checkpoint."""
+def _box(tensor: "DTensor") -> Box:
+    """The part of this rank, by the protocol of torch.distributed.checkpoint."""
     (chunk,) = tensor.__create_chunk_list__()
-    return list(chunk.offsets), list(chunk.sizes)
+    return Box(offsets=list(chunk.offsets), sizes=list(chunk.sizes))
 
 
 def _is_first_copy(tensor: "DTensor") -> bool:
@@ -165,27 +170,33 @@ def _is_first_copy(tensor: "DTensor") -> bool:
     )
 
 
-def _mapped(value: object, place: str, leaf: Callable[[str, object], object]) -> Any:  # noqa: ANN401 - like value
+def _on_cpu(leaf: object) -> object:
+    return leaf.detach().to("cpu", copy=True) if isinstance(leaf, torch.Tensor) else leaf
+
+
+def _is_mark(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and MARK in value
+
+
+def _leaves(value: object) -> dict[str, object]:
+    """All that is no list, tuple or dict, by its place."""
+    found: dict[str, object] = {}
+    _mapped(value, found.__setitem__)
+    return found
+
+
+def _mapped(value: object, leaf: Callable[[str, object], object], place: str = "") -> Any:  # noqa: ANN401 - like value
+    """``value`` with ``leaf(place, value)`` for all that is no list, tuple or dict, in new ones of those."""
+
+    def below(key: object, item: object) -> object:
+        return _mapped(item, leaf, f"{place}/{key}" if place else str(key))
+
     match value:
-        case dict() if MARK not in value:
-            return {key: _mapped(item, _below(place, key), leaf) for key, item in value.items()}
-        case list() | tuple():
-            return type(value)(_mapped(item, _below(place, number), leaf) for number, item in enumerate(value))
+        case dict() if not _is_mark(value):
+            return type(value)((key, below(key, item)) for key, item in value.items())
+        case list():
+            return [below(number, item) for number, item in enumerate(value)]
+        case tuple() if type(value) is tuple:
+            return tuple(below(number, item) for number, item in enumerate(value))
         case _:
             return leaf(place, value)
-
-
-def _leaves(value: object, place: str) -> Iterator[tuple[str, object]]:
-    match value:
-        case Mapping():
-            for key, item in value.items():
-                yield from _leaves(item, _below(place, key))
-        case list() | tuple():
-            for number, item in enumerate(value):
-                yield from _leaves(item, _below(place, number))
-        case _:
-            yield place, value
-
-
-def _below(place: str, key: object) -> str:
-    return f"{place}/{key}" if place else str(key)

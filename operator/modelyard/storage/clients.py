@@ -1,9 +1,9 @@
 """The client for each kind of object store, by obstore."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
@@ -13,7 +13,7 @@ from modelyard.storage.keys import NAMES, Keys
 from modelyard.storage.uri import StorageUri
 
 if TYPE_CHECKING:
-    from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config, S3Credential
+    from obstore.store import S3Credential
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,29 @@ class Patience:
     retry: timedelta = timedelta(seconds=60)
     """No request is tried again after that."""
 
-    def client(self) -> "ClientConfig":
-        """As obstore takes it."""
-        return {"allow_http": True, "connect_timeout": self.connect, "timeout": self.request}
-
-    def retries(self) -> "RetryConfig":
-        """As obstore takes it."""
+    def options(self) -> dict[str, Any]:
+        """As every client of obstore takes it."""
         first, longest = timedelta(milliseconds=200), timedelta(seconds=10)
-        backoff = {"init_backoff": first, "max_backoff": longest, "base": 2}
-        return {"max_retries": 5, "retry_timeout": self.retry, "backoff": backoff}  # type: ignore[typeddict-item]
+        return {
+            "client_options": {"allow_http": True, "connect_timeout": self.connect, "timeout": self.request},
+            "retry_config": {
+                "max_retries": 5,
+                "retry_timeout": self.retry,
+                "backoff": {"init_backoff": first, "max_backoff": longest, "base": 2},
+            },
+        }
+
+
+_CONFIG: Mapping[str, Mapping[str, str]] = {
+    "s3": {"AWS_REGION": "region", "AWS_ENDPOINT_URL": "endpoint"},
+    "gs": {"GOOGLE_SERVICE_ACCOUNT_KEY": "service_account_key", "GOOGLE_BASE_URL": "base_url"},
+    "az": {
+        "AZURE_STORAGE_ACCOUNT_NAME": "account_name",
+        "AZURE_STORAGE_ACCOUNT_KEY": "account_key",
+        "AZURE_STORAGE_ENDPOINT": "endpoint",
+    },
+}
+"""What obstore calls the keys of a Secret."""
 
 
 def connect(place: StorageUri, keys: Keys | None, patience: Patience) -> ObjectStore:
@@ -43,14 +57,16 @@ def connect(place: StorageUri, keys: Keys | None, patience: Patience) -> ObjectS
     Raises StorageError (SecretInvalid) for keys that the client cannot read.
     """
     values = {} if keys is None else keys.values
+    config: Any = {option: values[name] for name, option in _CONFIG[place.scheme].items() if name in values}
+    options = {"prefix": place.path or None, "config": config, **patience.options()}
     try:
         match place.scheme:
             case "s3":
-                return _s3(place, values if keys is not None else None, patience)
+                return S3Store(place.host, credential_provider=None if keys is None else _aws(keys), **options)
             case "gs":
-                return _google(place, values, patience)
+                return GCSStore(place.host, **options)
             case "az":
-                return _azure(place, values, patience)
+                return AzureStore(place.host, **options)
             case _:
                 raise AssertionError(f"{place} is in no object store")
     except (BaseError, ValueError) as error:
@@ -59,57 +75,12 @@ def connect(place: StorageUri, keys: Keys | None, patience: Patience) -> ObjectS
         raise StorageError("SecretInvalid", f"{place}: {whose} has no {names} that can be used; correct it") from error
 
 
-def _s3(place: StorageUri, values: Mapping[str, str] | None, patience: Patience) -> ObjectStore:
-    given = values or {}
-    config: S3Config = {}
-    if region := given.get("AWS_REGION"):
-        config["region"] = region
-    if endpoint := given.get("AWS_ENDPOINT_URL"):
-        config["endpoint"] = endpoint
+def _aws(keys: Keys) -> "Callable[[], S3Credential]":
+    """Not as configuration: a token in the environment would be sent along with the Secret's keys."""
     credential: S3Credential = {
-        "access_key_id": given.get("AWS_ACCESS_KEY_ID", ""),
-        "secret_access_key": given.get("AWS_SECRET_ACCESS_KEY", ""),
-        "token": given.get("AWS_SESSION_TOKEN"),
+        "access_key_id": keys.values["AWS_ACCESS_KEY_ID"],
+        "secret_access_key": keys.values["AWS_SECRET_ACCESS_KEY"],
+        "token": keys.values.get("AWS_SESSION_TOKEN"),
         "expires_at": None,
     }
-    return S3Store(
-        place.host,
-        prefix=place.path or None,
-        config=config,
-        client_options=patience.client(),
-        retry_config=patience.retries(),
-        # Not as configuration: a token in the environment would be sent along with the Secret's keys.
-        credential_provider=None if values is None else lambda: credential,
-    )
-
-
-def _google(place: StorageUri, values: Mapping[str, str], patience: Patience) -> ObjectStore:
-    config: GCSConfig = {}
-    if key := values.get("GOOGLE_SERVICE_ACCOUNT_KEY"):
-        config["service_account_key"] = key
-    if endpoint := values.get("GOOGLE_BASE_URL"):
-        config["base_url"] = endpoint
-    return GCSStore(
-        place.host,
-        prefix=place.path or None,
-        config=config,
-        client_options=patience.client(),
-        retry_config=patience.retries(),
-    )
-
-
-def _azure(place: StorageUri, values: Mapping[str, str], patience: Patience) -> ObjectStore:
-    config: AzureConfig = {}
-    if name := values.get("AZURE_STORAGE_ACCOUNT_NAME"):
-        config["account_name"] = name
-    if key := values.get("AZURE_STORAGE_ACCOUNT_KEY"):
-        config["account_key"] = key
-    if endpoint := values.get("AZURE_STORAGE_ENDPOINT"):
-        config["endpoint"] = endpoint
-    return AzureStore(
-        place.host,
-        prefix=place.path or None,
-        config=config,
-        client_options=patience.client(),
-        retry_config=patience.retries(),
-    )
+    return lambda: credential

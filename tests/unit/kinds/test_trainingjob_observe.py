@@ -98,6 +98,7 @@ def test_a_pod_that_is_done_before_the_other_still_counts_as_running(story: Stor
     story.run(story.child(Job, JOB), READY, ended(success()))
     story.visit(1)
     assert said(story) == ("Starting", "attempt 1, 4 ranks start")
+    assert story.conditions()["Running"] == "True AllPodsRun"
 
 
 def test_a_pod_that_no_node_takes_is_pending_with_the_schedulers_words(story: Story[TrainingJob]) -> None:

@@ -8,7 +8,8 @@ import torch
 
 from modelyard.contract.reports import CheckpointReport
 from modelyard.storage.errors import StorageError
-from modelyard_trainer.saver import Saver, Snapshot, copied
+from modelyard_trainer.saver import Saver, Snapshot
+from modelyard_trainer.shards import copied
 
 
 class Disk:

@@ -45,9 +45,9 @@ def parts_of(whole: torch.Tensor, cuts: list[list[int]], place: str = "model/wei
     frame = {"model": {"weight": {shards.MARK: place, "shape": list(whole.shape), "dtype": "float32"}}, "epoch": 4}
     found = []
     for box in boxes:
-        chunk = shards.Chunk(name=place, offsets=[a for a, _ in box], sizes=[b - a for a, b in box])
+        held = shards.Box(offsets=[a for a, _ in box], sizes=[b - a for a, b in box])
         tensor = whole[tuple(slice(a, b) for a, b in box)].contiguous()
-        found.append(shards.Part(frame, {place: tensor}, {place: [chunk]}))
+        found.append(shards.Part(frame, {place: tensor}, {place: held}))
     return found
 
 
@@ -73,8 +73,8 @@ def test_any_layout_is_read_whole_and_into_any_other(checkpoints: Checkpoints, s
     chunks = torch.load(folder / "state.pt", weights_only=True)["chunks"]["model/weight"]
     found = [shards.Chunk.model_validate(each) for each in chunks]
     for part in layout(torch.zeros(shape)):
-        box, target = part.chunks["model/weight"][0], part.tensors["model/weight"]
-        shards._fill(target, box.offsets, found, folder.joinpath)
+        box, target = part.boxes["model/weight"], part.tensors["model/weight"]
+        shards._fill(target, box.offsets, "model/weight", found, folder.joinpath)
         assert torch.equal(target, whole[tuple(slice(a, a + n) for a, n in zip(box.offsets, box.sizes, strict=True))])
 
 
@@ -92,9 +92,14 @@ def test_tensors_of_a_mesh_are_split_off_and_read_back_in_place(mesh: DeviceMesh
     assert (loaded["lr"], loaded["plain"].tolist(), loaded["step"]) == (0.5, [1.0, 1.0], 3)
 
 
-def test_what_is_replicated_is_written_once(mesh: DeviceMesh) -> None:
-    part = shards.split({"weight": distribute_tensor(torch.ones(3), mesh, [Replicate()])})
-    assert list(part.tensors) == ["weight"]
+@pytest.mark.parametrize(("coordinate", "written"), [(0, ["weight"]), (1, [])])
+def test_what_is_replicated_is_written_once(
+    mesh: DeviceMesh, monkeypatch: pytest.MonkeyPatch, coordinate: int, written: list[str]
+) -> None:
+    replica = distribute_tensor(torch.ones(3), mesh, [Replicate()])
+    monkeypatch.setattr(DeviceMesh, "get_coordinate", lambda _: [coordinate])
+    part = shards.split({"weight": replica})
+    assert (list(part.tensors), list(part.boxes)) == (written, written)
 
 
 def test_a_sum_that_is_not_reduced_is_refused(mesh: DeviceMesh) -> None:
@@ -131,7 +136,7 @@ def test_parts_without_a_commit_do_not_count_and_go_with_the_next(checkpoints: C
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000001", "step-00000003"]
 
 
-def test_a_rank_that_cannot_write_is_told_to_all(tmp_path: Path) -> None:
+def test_a_rank_that_cannot_write_is_told_to_all() -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     told: dict[int, object] = {}
 
