@@ -1,6 +1,7 @@
 """The chart as it is installed in a test's cluster, and the operator with the rights that it gives."""
 
 import json
+import operator
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,8 @@ from operators import Object, Operator
 SYSTEM = "modelyard-system"
 RIGHTS = ("clusterroles/modelyard", f"namespaces/{SYSTEM}/roles/modelyard-lease")
 """The roles of a release that watches all namespaces."""
+BINDINGS = {("clusterrolebindings", "modelyard"), ("rolebindings", "modelyard-lease")}
+"""What gives those roles to the operator's service account, as the audit log names it."""
 UNSERVED = {"podgroups": "scheduling.k8s.io/v1beta1"}
 """Resources that a cluster may lack, and the version of the API in which they are."""
 Use = tuple[str, str, str]
@@ -60,26 +63,35 @@ class Release:
             source = each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
             environment[each["name"]] = fields[source] if source else each["value"]
         environment["MODELYARD_PROGRESS_PORT"] = str(free_port())
-        operator = Operator(self._host.kubeconfig, SYSTEM, self._folder, environment=environment)
-        operator.start()
-        return operator
+        started = Operator(self._host.kubeconfig, SYSTEM, self._folder, environment=environment)
+        started.start()
+        return started
 
 
 def used(audit: Path) -> tuple[set[Use], set[str]]:
-    """What the operator's service account has done by the API server's audit log, and what it had no right to."""
+    """What the operator's service account has done by the API server's audit log, and what it had no right to.
+
+    Requests between the uninstallation of a release, which takes the rights before the pods, and the next installation
+    are not counted as refused.
+    """
     done: set[Use] = set()
     refused: set[str] = set()
-    for line in audit.read_text().splitlines():
-        event = json.loads(line)
+    taken = False
+    # The log is written as requests end, and a forbidden one ends at once.
+    for event in sorted(map(json.loads, audit.read_text().splitlines()), key=operator.itemgetter("stageTimestamp")):
         where = event.get("objectRef")
-        if event["user"]["username"] != f"system:serviceaccount:{SYSTEM}:modelyard" or where is None:
+        if where is None:
+            continue
+        if (where["resource"], where.get("name")) in BINDINGS and event["verb"] in ("create", "patch", "delete"):
+            taken = event["verb"] == "delete"
+        if event["user"]["username"] != f"system:serviceaccount:{SYSTEM}:modelyard":
             continue
         resource = "/".join(filter(None, (where["resource"], where.get("subresource"))))
         done.add((where.get("apiGroup", ""), resource, event["verb"]))
         if event.get("responseStatus", {}).get("code") == httpx.codes.CREATED:
             # A patch that creates.
             done.add((where.get("apiGroup", ""), resource, "create"))
-        if event["annotations"]["authorization.k8s.io/decision"] == "forbid":
+        if event["annotations"]["authorization.k8s.io/decision"] == "forbid" and not taken:
             refused.add(event["requestURI"])
     return done, refused
 

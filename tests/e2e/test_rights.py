@@ -23,6 +23,5 @@ def test_every_right_is_used_and_none_is_missing(
         surplus(here.cluster)
         until(lambda: not any("surplus" in name for name in here.cluster.children()), "what nobody wants is gone")
     done, refused = used(audit_log)
-    # Uninstalling takes the right to give the Lease back before the pods are told to stop.
-    assert {uri for uri in refused if not uri.endswith("/leases/modelyard")} == set()
+    assert refused == set()
     assert granted(client, *RIGHTS) - done == set()
