@@ -11,13 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from onnx import TensorProto, helper
-
 from modelyard.contract import layout
-from modelyard.contract.artifact import MODEL_FILE, Lineage, TensorSpec
-from modelyard.contract.digest import digest_of_bytes
-from modelyard.contract.runs import ArtifactPlace, ServeRun
-from modelyard.storage import artifacts
+from modelyard.contract.runs import ServeRun
+from twice import published
 
 TERMINATIONS = int(os.environ.get("TERMINATIONS", "2"))
 CLIENTS = 8
@@ -26,31 +22,6 @@ DEADLINE_SECONDS = 120.0
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}).encode()
 REQUEST = b"POST /v2/models/twice/infer HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 RESULT = b'"data":[2.0,4.0]'
-
-
-def published(folder: Path) -> ServeRun:
-    """The run file of a server for ``y = x + x``."""
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "x"], ["y"])],
-        "twice",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    source = folder / "source"
-    source.mkdir()
-    (source / MODEL_FILE).write_bytes(model.SerializeToString())
-    inputs, outputs = ([TensorSpec(name=name, datatype="FP32", shape=[-1, 2])] for name in ("x", "y"))
-    lineage = Lineage(kind="TrainingJob", name="twice", namespace="test", spec_digest=digest_of_bytes(b""))
-    manifest = artifacts.manifest_of(source, inputs, outputs, {}, {}, lineage)
-    found = artifacts.publish(source, manifest, f"file://{folder / 'store'}")
-    return ServeRun(
-        name="twice",
-        artifact=ArtifactPlace(uri=found.uri, digest=found.digest),
-        cpus=1,
-        grpc=False,
-        pre_stop_seconds=PRE_STOP_SECONDS,
-    )
 
 
 class Fleet:
@@ -123,7 +94,8 @@ async def ask_until(stop: asyncio.Event, fleet: Fleet) -> int:
 
 
 async def test_no_request_fails_when_servers_are_told_to_stop(tmp_path: Path) -> None:
-    fleet = Fleet(published(tmp_path), tmp_path)
+    run = ServeRun(name="twice", artifact=published(tmp_path), cpus=1, grpc=False, pre_stop_seconds=PRE_STOP_SECONDS)
+    fleet = Fleet(run, tmp_path)
     stop = asyncio.Event()
     async with fleet.server():
         async with asyncio.TaskGroup() as group:

@@ -7,7 +7,6 @@ import logging
 import signal
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelyard.contract import layout
@@ -34,8 +33,9 @@ async def serve(run: ServeRun, listener: socket.socket) -> None:
     start = time.monotonic()
     asked_to_stop = _signals()
     service = Service(run)
-    token = Token(Path(run.token_file)) if run.token_file else None
-    tls = Tls(Path(run.tls_folder)) if run.tls_folder else None
+    secrets = layout.root() / layout.SECRETS
+    token = Token(secrets / run.token_secret / layout.TOKEN_KEY) if run.token_secret else None
+    tls = Tls(secrets / run.tls_secret) if run.tls_secret else None
     endpoint = Endpoint(App(service, token), Limits(body=run.max_payload_bytes), asyncio.get_running_loop().time)
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(listening(endpoint, listener, tls, token))

@@ -41,6 +41,8 @@ class HttpGet(Observed):
 
     path: str
     port: str
+    scheme: Literal["HTTPS"] | None = None
+    """Absent: plain HTTP."""
 
 
 class Probe(Observed):

@@ -1,6 +1,7 @@
 """``modelyard predict``: ask a service, about given inputs or about the samples that its model was evaluated on."""
 
 import json
+import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from rich.table import Table
 
 from modelyard.api.metadata import ObjectKey
 from modelyard.cli.errors import BadInput
-from modelyard.cli.places import place
+from modelyard.cli.places import place, secret_content
 from modelyard.clusters.process.store import ObjectStore
 from modelyard.contract.artifact import EVALUATION_FILE, LABELS, MANIFEST_FILE, Manifest
+from modelyard.contract.layout import TOKEN_KEY
 from modelyard.kinds.modelservice.model import ModelService
 from modelyard.storage.errors import MissingError, StorageError
 from modelyard.storage.store import Store
@@ -40,13 +42,17 @@ class Target:
     name: str
     artifact: Store
     manifest: Manifest
+    headers: dict[str, str]
+    """What the service wants to see of who asks."""
+    trust: ssl.SSLContext | bool
+    """Whom to believe that it is the service."""
 
 
 def ask(state: Path, name: str, namespace: str, input_file: Path | None, protocol: str, samples: int) -> None:
     """Print the answers for ``input_file``, or a table of how many samples were answered right. Raises BadInput."""
     target = _target(state, name, namespace)
     protocols = PROTOCOLS if protocol == "all" else (protocol,)
-    with httpx.Client(timeout=30.0, trust_env=False) as client:
+    with httpx.Client(timeout=30.0, trust_env=False, headers=target.headers, verify=target.trust) as client:
         try:
             if input_file is not None:
                 inputs = _read(input_file, target.manifest)
@@ -65,7 +71,8 @@ def _target(state: Path, name: str, namespace: str) -> Target:
     body = ObjectStore(state / "objects").get(ObjectKey("ModelService", namespace, name))
     if body is None:
         raise BadInput(f"ModelService {name!r} not found; `modelyard get msvc` lists what is there")
-    status = ModelService.model_validate(body).status
+    service = ModelService.model_validate(body)
+    status = service.status
     if status.url is None or status.model is None:
         raise BadInput(f"ModelService {name!r} serves nothing yet: {status.message}")
     try:
@@ -73,7 +80,26 @@ def _target(state: Path, name: str, namespace: str) -> Target:
         manifest = Manifest.model_validate_json(artifact.fetch(MANIFEST_FILE).read_bytes())
     except StorageError as error:
         raise BadInput(str(error)) from error
-    return Target(status.url, name, artifact, manifest)
+    network = service.spec.network
+    headers: dict[str, str] = {}
+    if network.auth_secret_ref is not None:
+        token = secret_content(state, namespace, network.auth_secret_ref.name).get(TOKEN_KEY, b"")
+        headers["Authorization"] = f"Bearer {token.decode().strip()}"
+    trust: ssl.SSLContext | bool = True
+    if network.tls_secret_ref is not None:
+        trust = _trust(network.tls_secret_ref.name, secret_content(state, namespace, network.tls_secret_ref.name))
+    return Target(status.url, name, artifact, manifest, headers, trust)
+
+
+def _trust(name: str, secret: dict[str, bytes]) -> ssl.SSLContext:
+    """Trust in the service's own certificate, or in its authority's, ca.crt; a local address has no name to check."""
+    try:
+        context = ssl.create_default_context(cadata=(secret.get("ca.crt") or secret["tls.crt"]).decode())
+    except (KeyError, ValueError, ssl.SSLError) as error:
+        raise BadInput(f"Secret {name!r}: tls.crt holds no certificate") from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
 
 
 def _read(path: Path, manifest: Manifest) -> Tensors:

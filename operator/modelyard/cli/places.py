@@ -1,4 +1,4 @@
-"""Where is a folder in storage for a command? As the object's own pod sees it, with the keys of its Secret."""
+"""What do a command and an object's own pod see alike? Folders in storage, and the contents of Secrets."""
 
 from pathlib import Path
 
@@ -15,6 +15,11 @@ def place(state: Path, namespace: str, uri: str, secret: str | None) -> Store:
     where = parse(uri)
     if secret is None or not where.in_object_store:
         return store_at(where, None, state)
-    found = ObjectStore(state / "objects").typed(ObjectKey("Secret", namespace, secret), Secret)
-    content = {} if found is None else {name: text.decode().strip() for name, text in found.content.items()}
+    content = {name: text.decode().strip() for name, text in secret_content(state, namespace, secret).items()}
     return store_at(where, keys_of(secret, content, where.scheme), state)
+
+
+def secret_content(state: Path, namespace: str, name: str) -> dict[str, bytes]:
+    """The files of a Secret; none where there is no such Secret."""
+    found = ObjectStore(state / "objects").typed(ObjectKey("Secret", namespace, name), Secret)
+    return {} if found is None else found.content

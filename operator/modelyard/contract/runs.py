@@ -195,9 +195,9 @@ class ServeRun(Document):
     """After SIGTERM: not ready, but still serving, for so long."""
     grace_seconds: int = 30
     """After that: time for requests in flight."""
-    token_file: str | None = None
-    """A file with the bearer token that requests must carry. Absent: everybody may ask."""
-    tls_folder: str | None = None
-    """A folder with tls.crt and tls.key. Absent: plain HTTP."""
+    token_secret: str | None = None
+    """The Secret whose ``token`` requests must bear, mounted as ``secrets/<name>``. Absent: everybody may ask."""
+    tls_secret: str | None = None
+    """The Secret with ``tls.crt`` and ``tls.key``, mounted as ``secrets/<name>``. Absent: plain HTTP and gRPC."""
     triton_metrics: bool = False
     """Whether the figures are also told under Triton's names, ``nv_inference_*``."""

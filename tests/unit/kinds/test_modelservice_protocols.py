@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from kind_stories import Story, publisher
+from kind_stories import READY, Story, publisher
 from modelyard.api.workloads import (
     ConfigMap,
     Deployment,
@@ -60,6 +60,47 @@ def test_without_grpc_there_is_no_port_for_it() -> None:
     found = story("{model: {compressionJob: {name: int8}}, protocols: {grpc: false}}")
     assert ports(found) == ([("http", 8080)], [("http", 80, None)])
     assert (found.resource.status.grpc, run_file(found).grpc) == (None, False)
+
+
+OVER_TLS = "{network: {authSecretRef: {name: access}, tlsSecretRef: {name: keys}}}"
+
+
+def test_over_tls_the_port_is_that_of_https_and_the_probes_ask_so() -> None:
+    found = story("{model: {compressionJob: {name: int8}}, " + OVER_TLS[1:])
+    assert ports(found) == ([("http", 8080), ("grpc", 8081)], [("https", 443, None), ("grpc", 8081, None)])
+    assert (run_file(found).token_secret, run_file(found).tls_secret) == ("access", "keys")
+    status = found.resource.status
+    assert (status.url, status.candidate is not None) == ("https://digits.default.svc", True)
+    assert status.candidate is not None
+    pods = found.child(Deployment, child_name(found.resource, status.candidate.revision)).spec.template.spec
+    [container] = pods.containers
+    assert container.readiness_probe is not None
+    assert container.liveness_probe is not None
+    assert {container.readiness_probe.http_get.scheme, container.liveness_probe.http_get.scheme} == {"HTTPS"}
+    secrets = {each.name: each.secret.secret_name for each in pods.volumes if each.secret is not None}
+    mounts = {secrets[each.name]: each.mount_path for each in container.volume_mounts if each.name in secrets}
+    assert mounts == {"access": "/modelyard/secrets/access", "keys": "/modelyard/secrets/keys"}
+
+
+def test_the_front_speaks_as_the_stable_revision_does_until_another_takes_over() -> None:
+    found = story(DEFAULT)
+    status = found.resource.status
+    assert status.candidate is not None
+    first = found.child(Deployment, child_name(found.resource, status.candidate.revision))
+    found.run(first, READY)
+    found.visit()
+    found.edit(OVER_TLS)
+    found.visit()
+    front = found.child(Service, "digits").spec
+    assert [(port.name, port.port) for port in front.ports] == [("http", 80), ("grpc", 8081)]
+    second = found.resource.status.candidate
+    assert second is not None
+    found.run(found.child(Deployment, child_name(found.resource, second.revision)), READY)
+    found.visit()
+    found.visit()
+    front = found.child(Service, "digits").spec
+    assert [(port.name, port.port) for port in front.ports] == [("https", 443), ("grpc", 8081)]
+    assert found.resource.status.url == "https://digits.default.svc"
 
 
 def test_on_a_laptop_each_port_has_a_local_one() -> None:

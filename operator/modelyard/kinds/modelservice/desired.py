@@ -1,14 +1,15 @@
 """The children that a ModelService should have: a Service, and a Deployment for each revision that is needed. Pure."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from modelyard.api.children import Children, Sources
 from modelyard.api.containers import config_map_mount, container_resources, pod_template, storage_mounts
 from modelyard.api.labels import REVISION_LABEL, labels_of
 from modelyard.api.metadata import KubeObject, ObjectKey, ObjectMeta
-from modelyard.api.pods import EnvVar, HttpGet, Probe
+from modelyard.api.pods import Container, EnvVar, HttpGet, Probe
 from modelyard.api.quantities import parse_quantity, whole_cores
-from modelyard.api.references import StoredArtifact
+from modelyard.api.references import LocalReference, StoredArtifact
 from modelyard.api.settings import Settings
 from modelyard.api.workloads import (
     ConfigMap,
@@ -31,6 +32,8 @@ from modelyard.kinds.modelservice.model import ModelService
 from modelyard.kinds.modelservice.scaling import autoscaler, child_name, least_replicas
 
 COMPONENT = "server"
+HTTPS = "https"
+"""The name of the Service's port where its pods speak TLS; http otherwise."""
 NOT_OF_A_REVISION = {"model", "replicas", "autoscaling"}
 REPLACE_GENTLY = DeploymentStrategy(rolling_update=RollingUpdate(max_surge=1, max_unavailable=0))
 """A revision's pods change only when the operator itself does; then no request may fail either."""
@@ -79,12 +82,15 @@ def desired(service: ModelService, sources: Sources, children: Children, setting
     stable = service.status.stable.revision if service.status.stable else target
     deployments = [deployment(service, artifact, target, settings)]
     kept = []
+    serving = deployments[0]
     if stable != target:
         name = child_name(service, stable)
         kept = [found] if (found := children.find(ConfigMap, name)) is not None else []
-        deployments += [_kept(service, old)] if (old := children.find(Deployment, name)) is not None else []
+        if (old := children.find(Deployment, name)) is not None:
+            serving = old
+            deployments.append(_kept(service, old))
     return [
-        front(service, stable),
+        front(service, stable, serving),
         run_config(service, artifact, target),
         *kept,
         *deployments,
@@ -112,13 +118,13 @@ def _autoscalers(service: ModelService, deployments: Sequence[Deployment], child
     ]
 
 
-def front(service: ModelService, revision: str) -> Service:
-    """The Service that clients talk to; it selects one revision."""
+def front(service: ModelService, revision: str, serving: Deployment) -> Service:
+    """The Service that clients talk to; it selects one revision, and has the ports that ``serving``'s pods have."""
     return Service(
         metadata=ObjectMeta(name=service.metadata.name, namespace=service.metadata.namespace, labels=_labels(service)),
         spec=ServiceSpec(
             selector={**_labels(service), REVISION_LABEL: revision},
-            ports=_service_ports(service),
+            ports=_service_ports(serving.spec.template.spec.containers[0]),
         ),
     )
 
@@ -142,6 +148,8 @@ def run_config(service: ModelService, artifact: StoredArtifact, revision: str) -
         max_payload_bytes=int(parse_quantity(spec.protocols.max_payload)),
         pre_stop_seconds=spec.drain.pre_stop_seconds,
         grace_seconds=spec.drain.grace_seconds,
+        token_secret=_name(spec.network.auth_secret_ref),
+        tls_secret=_name(spec.network.tls_secret_ref),
     )
     return ConfigMap(metadata=_metadata(service, revision), data={layout.RUN_FILE: run.to_json()})
 
@@ -150,6 +158,7 @@ def deployment(service: ModelService, artifact: StoredArtifact, revision: str, s
     """The pods of one revision: ready only once the model is verified, loaded and warm."""
     spec = service.spec
     labels = {**_labels(service), REVISION_LABEL: revision}
+    scheme: Literal["HTTPS"] | None = None if spec.network.tls_secret_ref is None else "HTTPS"
     template = pod_template(
         component=COMPONENT,
         image=spec.runtime.image or settings.server_image,
@@ -157,14 +166,16 @@ def deployment(service: ModelService, artifact: StoredArtifact, revision: str, s
         labels=labels,
         mounts=[
             config_map_mount(child_name(service, revision), layout.CONFIG),
-            *storage_mounts(artifact, read_only=True),
+            *storage_mounts(artifact, secrets=_secrets(service), read_only=True),
         ],
         env=[EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.resources.limits.get("cpu"))))],
         resources=container_resources(spec.resources, spec.accelerator),
         options=spec.pod,
         ports=_container_ports(service),
-        readiness=Probe(http_get=HttpGet(path="/v2/health/ready", port="http"), period_seconds=1),
-        liveness=Probe(http_get=HttpGet(path="/v2/health/live", port="http"), period_seconds=10, timeout_seconds=5),
+        readiness=Probe(http_get=HttpGet(path="/v2/health/ready", port="http", scheme=scheme), period_seconds=1),
+        liveness=Probe(
+            http_get=HttpGet(path="/v2/health/live", port="http", scheme=scheme), period_seconds=10, timeout_seconds=5
+        ),
         restart=True,
         grace_seconds=spec.drain.pre_stop_seconds + spec.drain.grace_seconds + 5,
     )
@@ -183,10 +194,22 @@ def _container_ports(service: ModelService) -> dict[str, int]:
     return {"http": layout.SERVER_PORT} | ({"grpc": layout.GRPC_PORT} if service.spec.protocols.grpc else {})
 
 
-def _service_ports(service: ModelService) -> list[ServicePort]:
-    http = ServicePort(name="http", port=80, target_port="http")
-    grpc = ServicePort(name="grpc", port=layout.GRPC_PORT, target_port="grpc", app_protocol="kubernetes.io/h2c")
-    return [http, grpc] if service.spec.protocols.grpc else [http]
+def _service_ports(container: Container) -> list[ServicePort]:
+    probe = container.readiness_probe
+    over_tls = probe is not None and probe.http_get.scheme == "HTTPS"
+    http = ServicePort(name=HTTPS if over_tls else "http", port=443 if over_tls else 80, target_port="http")
+    plain = None if over_tls else "kubernetes.io/h2c"
+    grpc = ServicePort(name="grpc", port=layout.GRPC_PORT, target_port="grpc", app_protocol=plain)
+    return [http, grpc] if any(port.name == "grpc" for port in container.ports) else [http]
+
+
+def _secrets(service: ModelService) -> list[str]:
+    network = service.spec.network
+    return [each.name for each in (network.auth_secret_ref, network.tls_secret_ref) if each is not None]
+
+
+def _name(reference: LocalReference | None) -> str | None:
+    return None if reference is None else reference.name
 
 
 def _metadata(service: ModelService, revision: str) -> ObjectMeta:

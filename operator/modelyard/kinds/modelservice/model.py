@@ -50,6 +50,17 @@ class Protocols(Model):
     """Largest request body; larger ones are answered with 413."""
 
 
+class Network(Model):
+    """Who may ask, and over what. A Secret that changes is used at once, without a new revision."""
+
+    auth_secret_ref: LocalReference | None = None
+    """The Secret with the key token: requests must carry it as ``Authorization: Bearer``, but for the health of the
+    service. Default: everybody may ask."""
+    tls_secret_ref: LocalReference | None = None
+    """The Secret with tls.crt and tls.key, as cert-manager and ``kubectl create secret tls`` make them: HTTPS at port
+    443 and gRPC over TLS. Default: plain HTTP at port 80, and plain gRPC."""
+
+
 class Batching(Model):
     """How requests share runs of the model."""
 
@@ -140,6 +151,8 @@ class ModelServiceSpec(Model):
     """What runs the model."""
     protocols: Protocols = Protocols()
     """How clients talk to it."""
+    network: Network = Network()
+    """Who may ask, and over what."""
     batching: Batching = Batching()
     """How requests share runs of the model."""
     resources: ResourceRequirements = ResourceRequirements()

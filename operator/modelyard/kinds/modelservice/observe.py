@@ -12,7 +12,7 @@ from modelyard.api.resource import settled
 from modelyard.api.workloads import Deployment, Service
 from modelyard.kinds.endings import disrupted, stopped, termination_of
 from modelyard.kinds.handoff import Handoff
-from modelyard.kinds.modelservice.desired import revision_of, source_of, target_of
+from modelyard.kinds.modelservice.desired import HTTPS, revision_of, source_of, target_of
 from modelyard.kinds.modelservice.model import LastFailure, ModelService, ModelServiceStatus, Revision
 from modelyard.kinds.modelservice.scaling import child_name, least_replicas, scaling_active, seconds_held
 from modelyard.kinds.placement import Obstacle, stuck, unplaced, waits_for
@@ -112,10 +112,11 @@ def _taken_over(service: ModelService, candidate: Revision, children: Children, 
 
 
 def _url(service: ModelService, front: Service) -> str:
+    scheme = "https" if front.spec.ports[0].name == HTTPS else "http"
     for ingress in front.status.load_balancer.ingress:
         port = f":{ingress.ports[0].port}" if ingress.ports else ""
-        return f"http://{ingress.ip or ingress.hostname}{port}"
-    return f"http://{service.metadata.name}.{service.metadata.namespace}.svc"
+        return f"{scheme}://{ingress.ip or ingress.hostname}{port}"
+    return f"{scheme}://{service.metadata.name}.{service.metadata.namespace}.svc"
 
 
 def _grpc(service: ModelService, front: Service) -> str | None:
