@@ -175,7 +175,10 @@ async def _progress(client: KubeClient, cluster: KubeCluster, settings: Operator
     certificate = await kept_certificate(client, namespace, host)
     endpoint = ProgressEndpoint(url, certificate.certificate.decode())
     return Progress(
-        ProgressServer(client, cluster, trainingjob.KIND.name), certificate, endpoint, settings.progress_port
+        ProgressServer(client, cluster, trainingjob.KIND.name, {kind.plural: kind.name for kind in KINDS}),
+        certificate,
+        endpoint,
+        settings.progress_port,
     )
 
 

@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from control_plane import ControlPlane
-from operators import Cluster, Object, Operator, running, sources, training
+from operators import Cluster, Object, Operator, others, running, sources, training
 from waiting import until
 
 AUDIENCE = "modelyard.dev/progress"
+SERVER = "modelyard.dev/kind=ModelService"
 TRAINER_STATUS = {
     "progressPercentage": 45,
     "estimatedRemainingSeconds": 795,
@@ -41,8 +42,13 @@ class Reporter:
         return token
 
     def post(self, token: str, body: Any, job: str = "digits") -> httpx.Response:
-        url = f"https://localhost:{self._port}/apis/trainer.kubeflow.org/v1alpha1"
-        url += f"/namespaces/{self._cluster.namespace}/trainjobs/{job}/status"
+        return self._post("trainer.kubeflow.org", f"trainjobs/{job}/status", token, body)
+
+    def post_own(self, token: str, body: Any, place: str) -> httpx.Response:
+        return self._post("modelyard.dev", f"{place}/progress", token, body)
+
+    def _post(self, group: str, place: str, token: str, body: Any) -> httpx.Response:
+        url = f"https://localhost:{self._port}/apis/{group}/v1alpha1/namespaces/{self._cluster.namespace}/{place}"
         secret = self._cluster.client.get(
             f"/api/v1/namespaces/{self._cluster.namespace}/secrets/modelyard-progress"
         ).raise_for_status()
@@ -115,3 +121,26 @@ def test_a_report_counts_only_from_a_pod_of_the_current_attempt(cluster: Cluster
         cluster.end(each, "Failed", {"outcome": "Failed", "reason": "ProcessError", "message": "x"})
     until(lambda: cluster.pods("digits-train-2") != [], "attempt 2", seconds=60)
     assert reporter.post(token, body).status_code == 403
+
+
+def test_pods_of_other_kinds_report_in_our_own_words(cluster: Cluster, reporter: Reporter) -> None:
+    others(cluster)
+    until(lambda: cluster.labelled(SERVER) != [], "a pod of the service")
+    [pod] = cluster.labelled(SERVER)
+    names = {each["name"]: each.get("value") for each in pod["spec"]["containers"][0]["env"]}
+    assert names["MODELYARD_PROGRESS_URL"].endswith(f"/{cluster.namespace}/modelservices/digits/progress")
+    token = reporter.token(pod)
+    serving = {
+        "provider": "Cpu", "mode": "Inline", "instances": 1, "threads": 1, "maxBatch": 8,
+        "runMicroseconds": 9, "rowsPerSecond": 400000,
+    }  # fmt: skip
+    body = {"modelyard": {"stage": "Serving", "serving": serving, "time": "2026-05-01T12:00:00Z"}}
+    cluster.run(pod)
+    assert [
+        reporter.post_own(token, body, "compressionjobs/digits").status_code,
+        reporter.post_own(token, body, "nonsense/digits").status_code,
+        reporter.post_own(token, {"trainerStatus": TRAINER_STATUS}, "modelservices/digits").status_code,
+        reporter.post(token, {"trainerStatus": TRAINER_STATUS}).status_code,
+        reporter.post_own(token, body, "modelservices/digits").status_code,
+    ] == [403, 403, 422, 403, 200]
+    until(lambda: cluster.status("modelservices", "digits").get("tuning") == serving, "the tuning")

@@ -76,7 +76,11 @@ class Cluster:
         return found
 
     def pods(self, job: str) -> list[Object]:
-        answer = self.client.get(self.path("pods"), params={"labelSelector": f"job-name={job}"})
+        return self.labelled(f"job-name={job}")
+
+    def labelled(self, selector: str) -> list[Object]:
+        """Pods by a label selector."""
+        answer = self.client.get(self.path("pods"), params={"labelSelector": selector})
         pods: list[Object] = answer.raise_for_status().json()["items"]
         return pods
 

@@ -73,6 +73,13 @@ def test_the_service_answers_right(digits: Place) -> None:
     assert right / len(labels) >= 0.97
 
 
+def test_the_pods_told_how_they_work(digits: Place) -> None:
+    until(lambda: "tuning" in digits.cluster.status("modelservices", "digits"), "how the model runs")
+    tuning = digits.cluster.status("modelservices", "digits")["tuning"]
+    assert (tuning["provider"], tuning["threads"], tuning["rowsPerSecond"] > 0) == ("Cpu", 1, True)
+    assert digits.cluster.status("compressionjobs", "digits-int8")["progress"]["stage"] == "Publishing"
+
+
 def test_kubectl_wait_returns(digits: Place) -> None:
     for name in ("tjob/digits", "cjob/digits-int8"):
         digits.kubectl("wait", "--for=condition=Complete", name, "--timeout=10s")

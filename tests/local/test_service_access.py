@@ -47,6 +47,8 @@ def test_only_who_has_the_token_is_answered_and_over_tls(laptop: Laptop, tmp_pat
     assert result.code == 0, result.out + result.err
     status = laptop.status("msvc/twice")
     assert status["url"].startswith("https://"), status
+    tuning = laptop.status("msvc/twice")["tuning"]
+    assert (tuning["provider"], tuning["mode"], tuning["runMicroseconds"] > 0) == ("Cpu", "Inline", True)
     input_file = tmp_path / "x.json"
     input_file.write_text('{"x": [[1, 2]]}')
     asked = laptop("predict", "twice", "--input", str(input_file), "--protocol", "v2-binary")

@@ -9,8 +9,8 @@ import traceback
 import onnxruntime
 from pydantic import ValidationError
 
-from modelyard.contract import layout
-from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, Termination
+from modelyard.contract import forward, layout
+from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, ProgressReport, Termination
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.errors import StorageError
 from modelyard_compressor.failures import CompressionError
@@ -42,7 +42,8 @@ def _ending() -> tuple[Termination, int]:
         os.environ["ORT_INTRA_OP_NUM_THREADS"] = str(run.threads)
         for handler in LOG.handlers:
             handler.setFormatter(logging.Formatter(f"{run.identity.namespace}/{run.identity.name}: %(message)s"))
-        termination = compress(run)
+        with forward.forwarded(forward.operator_of_this_pod(), _newest, LOG.warning):
+            termination = compress(run)
         return termination, 0 if termination.outcome == "Succeeded" else EXIT_FINAL
     except CompressionError as error:
         return _failed(error.reason, str(error)), EXIT_FINAL
@@ -59,6 +60,14 @@ def _ending() -> tuple[Termination, int]:
         LOG.exception("unexpected")
         last_line = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
         return _failed("CompressionError", last_line), EXIT_FAILED
+
+
+def _newest() -> forward.Body | None:
+    """The progress file, which is replaced as a whole."""
+    try:
+        return forward.own_words(ProgressReport.read())
+    except OSError:
+        return None
 
 
 def _failed(reason: str, message: str) -> Termination:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.contract import layout
 from modelyard.contract.runs import ServeRun
+from modelyard_server.announcement import announce
 from modelyard_server.app import App
 from modelyard_server.http_endpoint import Endpoint
 from modelyard_server.http_messages import Limits
@@ -52,6 +53,8 @@ async def serve(run: ServeRun, listener: socket.socket) -> None:
         if grpc is not None:
             await grpc.set_ready(ready=True)
         log.info("%s %s: ready after %.1f s", run.name, service.version, time.monotonic() - start)
+        if service.tuning is not None:
+            announce(service.model, service.tuning)
         await stopping
         service.stopping = True
         if grpc is not None:

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 _BFLOAT16 = 16
 """``TensorProto.BFLOAT16`` of onnx/onnx.proto."""
-_PROVIDERS: Mapping[str, str] = {"Cuda": "CUDAExecutionProvider", "Cpu": "CPUExecutionProvider"}
+CUDA = "CUDAExecutionProvider"
+_PROVIDERS: Mapping[str, str] = {"Cuda": CUDA, "Cpu": "CPUExecutionProvider"}
 
 # ONNX Runtime's exceptions have no base of their own; its Python layer adds the built-in ones.
 FAILURES: tuple[type[Exception], ...] = (

@@ -7,7 +7,7 @@ they tell goes where ``run.report`` puts it.
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from modelyard.contract.forward import Operator
 from modelyard_trainer.status import Update
 
 URL = "KUBEFLOW_TRAINER_SERVER_URL"
@@ -24,6 +25,15 @@ VARIABLES = (URL, CA_CERT, TOKEN)
 _LARGEST_BODY = 64 * 1024
 _POLL_SECONDS = 0.05
 """So long the end of the server is waited for, and with it the end of the pod."""
+
+
+def operator(environment: Mapping[str, str]) -> Operator | None:
+    """The operator, if it takes progress; to be read before ranks are offered this pod's own address."""
+    url = environment.get(URL)
+    if not url:
+        return None
+    ca_cert, token = environment.get(CA_CERT), environment.get(TOKEN)
+    return Operator(url, Path(ca_cert) if ca_cert else None, Path(token) if token else None)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from modelyard.contract import layout
+from modelyard.contract import forward, layout
 from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, FINAL_REASONS, PublishedArtifact, Termination
 from modelyard.contract.runs import Place, TrainRun
 from modelyard.storage import uri
@@ -14,7 +14,6 @@ from modelyard.storage.store import open_store
 from modelyard_trainer import (
     checkout,
     endpoint,
-    forward,
     inputs,
     lifetime,
     publication,
@@ -71,13 +70,17 @@ def _attempt(work: Workspace) -> Termination:
     _prepare(work, fork_server=run.fork_server)
     _check(run, remote=True)
     inputs.fetch(run.inputs, work)
-    operator = forward.from_environment(os.environ)
+    operator = endpoint.operator(os.environ)
     objective = run.objective
 
     def take(update: Update) -> None:
         verdict.change(work, lambda before: status.taken(update, before, objective, verdict.now()))
 
-    with forward.forwarded(operator, lambda: verdict.progress(work)), endpoint.offered(work.temporary, take):
+    def newest() -> forward.Body | None:
+        report = verdict.progress(work)
+        return None if report is None else status.body(report)
+
+    with forward.forwarded(operator, newest, say), endpoint.offered(work.temporary, take):
         return _train(run, meeting, code, work)
 
 

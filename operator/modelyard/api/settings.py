@@ -7,6 +7,9 @@ PROGRESS_AUDIENCE = "modelyard.dev/progress"
 PROGRESS_PATH = "apis/trainer.kubeflow.org/v1alpha1/namespaces/{namespace}/trainjobs/{name}/status"
 """Progress is reported as to Kubeflow Trainer (its KEP-2779), so that what reports there reports here."""
 
+OWN_PROGRESS_PATH = "apis/modelyard.dev/v1alpha1/namespaces/{namespace}/{plural}/{name}/progress"
+"""The same for pods of other kinds, which report in our own words alone."""
+
 
 @dataclass(frozen=True)
 class ProgressEndpoint:

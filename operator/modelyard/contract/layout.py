@@ -7,6 +7,8 @@ ROOT_VARIABLE = "MODELYARD_ROOT"
 HOST_VARIABLE = "MODELYARD_HOST"
 """The address that a server binds to: all addresses in a pod, the pod's loopback address on a laptop."""
 DEFAULT_ROOT = "/modelyard"
+PROGRESS_URL_VARIABLE = "MODELYARD_PROGRESS_URL"
+"""Where the operator takes the reports of a pod that is no TrainingJob's; without it they are files only."""
 
 CONFIG = "config"
 """Read-only: the run file."""

@@ -74,6 +74,25 @@ class InputReport(Document):
     """Size of all its files."""
 
 
+class Serving(Document):
+    """How a pod of a ModelService runs its model, as it chose when it started."""
+
+    provider: Literal["Cuda", "Cpu"]
+    """What runs the model: the first of the execution providers that is there."""
+    mode: Literal["Inline", "Threads"]
+    """Inline: on the event loop. Threads: in threads beside it."""
+    instances: int
+    """Runs of the model at once."""
+    threads: int
+    """Threads of each."""
+    max_batch: int
+    """Rows of one run for several requests; 1: requests share none."""
+    run_microseconds: int
+    """The shortest time of a run of one row."""
+    rows_per_second: int
+    """What these runs of so many rows come to, without any request around them."""
+
+
 class ProgressReport(Document):
     """How far a pod is. Replaced as a whole at each report."""
 
@@ -94,12 +113,18 @@ class ProgressReport(Document):
     """Why the last checkpoint could not be stored; gone with the next one that is. The training goes on."""
     in_place: InPlace | None = None
     inputs: list[InputReport] = []
+    serving: Serving | None = None
     time: str
     """RFC 3339, UTC."""
 
     def write(self) -> None:
         """Replace this pod's progress file by rename. Raises OSError."""
         replace_file(layout.root() / layout.WORK / layout.PROGRESS_FILE, self.to_json())
+
+    @classmethod
+    def read(cls) -> Self:
+        """The newest of this pod. Raises OSError."""
+        return cls.model_validate_json((layout.root() / layout.WORK / layout.PROGRESS_FILE).read_bytes())
 
 
 class PublishedArtifact(ArtifactReference):

@@ -10,9 +10,10 @@ from queue import Queue
 
 import pytest
 
+from modelyard.contract import forward
 from modelyard.contract.reports import ProgressReport
 from modelyard.contract.runs import Objective
-from modelyard_trainer import endpoint, forward, status
+from modelyard_trainer import endpoint, status
 from modelyard_trainer.status import Metric, TrainerStatus, Update
 
 NOW = "2026-01-01T00:00:00+00:00"
@@ -63,7 +64,7 @@ def updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue[U
 
 def test_what_is_sent_to_the_operator_is_the_protocol_and_more(updates: Queue[Update]) -> None:
     report = BEFORE.model_copy(update={"step": 10, "total_steps": 40, "eta_seconds": 3, "metrics": {"loss": "0.5"}})
-    with forward.forwarded(forward.from_environment(os.environ), lambda: report):
+    with forward.forwarded(endpoint.operator(os.environ), lambda: status.body(report), print):
         update = updates.get(timeout=10)
     assert update.trainer_status == TrainerStatus(
         progress_percentage=25, estimated_remaining_seconds=3, metrics=[Metric(name="loss", value="0.5")]
@@ -72,7 +73,8 @@ def test_what_is_sent_to_the_operator_is_the_protocol_and_more(updates: Queue[Up
 
 
 def test_an_operator_that_is_away_fails_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with forward.forwarded(forward.Server("http://127.0.0.1:9/status", None, None), lambda: BEFORE):
+    nobody = forward.Operator("http://127.0.0.1:9/status", None, None)
+    with forward.forwarded(nobody, lambda: status.body(BEFORE), print):
         pass
     assert "progress does not reach http://127.0.0.1:9/status" in capsys.readouterr().out
 

@@ -2,7 +2,8 @@
 
 ``POST /apis/trainer.kubeflow.org/v1alpha1/namespaces/<namespace>/trainjobs/<name>/status`` with
 ``{"trainerStatus": {...}}`` (kubeflow/trainer, KEP-2779), to which our own launcher adds ``"modelyard": {...}`` with
-the whole report. Unlike there, a report counts only from a pod of the object's current attempt.
+the whole report. Pods of other kinds send that part alone to a path of our own. Unlike in Kubeflow, a report counts
+only from a pod of the object in the path, and of its current attempt.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from pydantic.alias_generators import to_camel
 from modelyard.api.labels import ATTEMPT_LABEL, KIND_LABEL, NAME_LABEL
 from modelyard.api.metadata import JsonObject, ObjectKey
 from modelyard.api.pods import Pod
-from modelyard.api.settings import PROGRESS_AUDIENCE, PROGRESS_PATH
+from modelyard.api.settings import OWN_PROGRESS_PATH, PROGRESS_AUDIENCE, PROGRESS_PATH
 from modelyard.clusters.kube.client import ApiError, KubeClient
 from modelyard.clusters.kube.cluster import KubeCluster
 from modelyard.contract.reports import Decimal, ProgressReport
@@ -68,38 +69,57 @@ class TrainerStatus(_Lenient):
     metrics: list[TrainerMetric] = Field(default=[], max_length=256)
 
 
-class Body(_Lenient):
-    """A request's body."""
+class TrainerBody(_Lenient):
+    """A request's body as Kubeflow Trainer has it, and what we add."""
 
     trainer_status: TrainerStatus
     modelyard: ProgressReport | None = None
+
+    def report(self) -> ProgressReport:
+        """Ours, where there is one."""
+        return self.modelyard or _translated(self.trainer_status)
+
+
+class OwnBody(_Lenient):
+    """A request's body as our own pods send it."""
+
+    modelyard: ProgressReport
+
+    def report(self) -> ProgressReport:
+        """The only one."""
+        return self.modelyard
 
 
 class ProgressServer:
     """Takes reports and hands them to the cluster."""
 
-    def __init__(self, client: KubeClient, cluster: KubeCluster, kind: str) -> None:
-        """``kind`` is what the protocol calls a trainjob."""
-        self._kind = kind
+    def __init__(self, client: KubeClient, cluster: KubeCluster, trainjob: str, kinds: Mapping[str, str]) -> None:
+        """``trainjob`` is the kind that Kubeflow's protocol calls so; ``kinds`` are all of ours by plural."""
+        self._trainjob = trainjob
+        self._kinds = kinds
         self._client = client
         self._cluster = cluster
         self._trusted: dict[str, tuple[float, ObjectKey, str]] = {}
 
     async def take(self, request: web.Request) -> web.Response:
         """Answer one report: 200 with it, or a metav1.Status."""
+        where = request.match_info
+        plural = where.get("plural")
+        kind = self._trainjob if plural is None else self._kinds.get(plural, "")
+        of: type[TrainerBody | OwnBody] = TrainerBody if plural is None else OwnBody
         try:
-            body = Body.model_validate_json(await request.read())
+            body = of.model_validate_json(await request.read())
             pod = await self._pod_of(request)
-            self._check_current(pod, request.match_info["namespace"], request.match_info["name"])
+            self._check_current(pod, ObjectKey(kind, where["namespace"], where["name"]))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            return _refused(Refusal("Invalid", f"{where}: {first['msg']}"))
+            field = ".".join(str(part) for part in first["loc"])
+            return _refused(Refusal("Invalid", f"{field}: {first['msg']}"))
         except Refusal as refusal:
             return _refused(refusal)
         except ApiError as error:
             return _refused(Refusal("ServiceUnavailable", str(error)))
-        self._cluster.report(pod.key, body.modelyard or _translated(body.trainer_status))
+        self._cluster.report(pod.key, body.report())
         return web.json_response(body.model_dump(mode="json", by_alias=True, exclude_none=True))
 
     async def _pod_of(self, request: web.Request) -> Pod:
@@ -140,15 +160,15 @@ class ProgressServer:
             self._trusted[digest] = (now + TRUSTED_SECONDS, key, uids[0])
         return key, uids[0]
 
-    def _check_current(self, pod: Pod, namespace: str, name: str) -> None:
-        """Raise Refusal unless the pod belongs to the current attempt of the object in the path."""
+    def _check_current(self, pod: Pod, of: ObjectKey) -> None:
+        """Raise Refusal unless the pod belongs to the object in the path, and to its current attempt if it has any."""
         labels = pod.metadata.labels
-        if (pod.metadata.namespace, labels.get(KIND_LABEL), labels.get(NAME_LABEL)) != (namespace, self._kind, name):
-            raise Refusal("Forbidden", f"pod {pod.metadata.name} is none of {self._kind} {namespace}/{name}")
-        attempt = self._cluster.attempt_of(ObjectKey(self._kind, namespace, name))
+        if ObjectKey(labels.get(KIND_LABEL, ""), pod.metadata.namespace, labels.get(NAME_LABEL, "")) != of:
+            raise Refusal("Forbidden", f"pod {pod.metadata.name} is none of {of.kind} {of.namespace}/{of.name}")
+        attempt = self._cluster.attempt_of(of)
         if attempt is None:
-            raise Refusal("NotFound", f"no {self._kind} {namespace}/{name}")
-        if labels.get(ATTEMPT_LABEL) != str(attempt):
+            raise Refusal("NotFound", f"no {of.kind} {of.namespace}/{of.name}")
+        if labels.get(ATTEMPT_LABEL, str(attempt)) != str(attempt):
             raise Refusal(
                 "Forbidden", f"pod {pod.metadata.name} is of attempt {labels.get(ATTEMPT_LABEL)}, not {attempt}"
             )
@@ -197,7 +217,8 @@ def _refused(refusal: Refusal) -> web.Response:
 async def progress_taken(server: ProgressServer, port: int, tls: ssl.SSLContext) -> AsyncIterator[None]:
     """Take reports on all addresses meanwhile. Raises OSError where the port cannot be had."""
     application = web.Application(client_max_size=BODY_LIMIT)
-    application.router.add_post(f"/{PROGRESS_PATH}", server.take)
+    for path in (PROGRESS_PATH, OWN_PROGRESS_PATH):
+        application.router.add_post(f"/{path}", server.take)
     runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

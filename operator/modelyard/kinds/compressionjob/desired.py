@@ -37,6 +37,7 @@ from modelyard.engine.kind import SourceReference
 from modelyard.kinds.claims import claim_references
 from modelyard.kinds.compressionjob.model import CalibrationSet, CompressionJob, DataSet
 from modelyard.kinds.handoff import Handoff, given, handoff
+from modelyard.kinds.reporting import address, certificate_file, token_mounts
 
 COMPONENT = "compressor"
 
@@ -132,7 +133,8 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
             parent=source.digest,
         ),
     )
-    return ConfigMap(metadata=_metadata(job, f"{child_name(job)}-run"), data={layout.RUN_FILE: run.to_json()})
+    data = {layout.RUN_FILE: run.to_json(), **certificate_file(settings)}
+    return ConfigMap(metadata=_metadata(job, f"{child_name(job)}-run"), data=data)
 
 
 def compression_job(job: CompressionJob, source: StoredArtifact, settings: Settings) -> Job:
@@ -144,8 +146,15 @@ def compression_job(job: CompressionJob, source: StoredArtifact, settings: Setti
         image=spec.image or settings.compressor_image,
         command=["python", "-m", "modelyard_compressor"],
         labels=labels_of(job.kind, job.metadata.name, COMPONENT),
-        mounts=[config_map_mount(f"{child_name(job)}-run", layout.CONFIG), *storage_mounts(*places)],
-        env=[EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.target.resources.limits.get("cpu"))))],
+        mounts=[
+            config_map_mount(f"{child_name(job)}-run", layout.CONFIG),
+            *storage_mounts(*places),
+            *token_mounts(settings),
+        ],
+        env=[
+            EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.target.resources.limits.get("cpu")))),
+            *address(settings, "compressionjobs", job.metadata),
+        ],
         resources=container_resources(spec.target.resources, None),
         options=spec.pod.model_copy(update={"node_selector": {**spec.pod.node_selector, **spec.target.node_selector}}),
     )

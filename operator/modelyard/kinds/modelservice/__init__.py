@@ -32,6 +32,7 @@ KIND = Kind(
         "ArtifactVerified": "A pod has loaded the artefact, and every byte was as the digest says.",
         "Available": "At least one pod of the stable revision is ready.",
         "ScalingActive": "With autoscaling: the autoscaler measures the load and sets the number of pods.",
+        "Accelerated": "With Cuda among runtime.executionProviders: the GPU runs the model, not the CPU in its place.",
         "RolloutHealthy": "No pod of the current revisions fails.",
         "Ready": "All pods of the stable revision are ready.",
     },

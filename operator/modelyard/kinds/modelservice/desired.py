@@ -30,6 +30,7 @@ from modelyard.kinds.claims import claim_references
 from modelyard.kinds.handoff import Handoff, given, handoff
 from modelyard.kinds.modelservice.model import ModelService
 from modelyard.kinds.modelservice.scaling import autoscaler, child_name, least_replicas
+from modelyard.kinds.reporting import address, certificate_file, token_mounts
 
 COMPONENT = "server"
 HTTPS = "https"
@@ -91,7 +92,7 @@ def desired(service: ModelService, sources: Sources, children: Children, setting
             deployments.append(_kept(service, old))
     return [
         front(service, stable, serving),
-        run_config(service, artifact, target),
+        run_config(service, artifact, target, settings),
         *kept,
         *deployments,
         *_autoscalers(service, deployments, children),
@@ -129,7 +130,7 @@ def front(service: ModelService, revision: str, serving: Deployment) -> Service:
     )
 
 
-def run_config(service: ModelService, artifact: StoredArtifact, revision: str) -> ConfigMap:
+def run_config(service: ModelService, artifact: StoredArtifact, revision: str, settings: Settings) -> ConfigMap:
     """The run file of one revision."""
     spec = service.spec
     run = ServeRun(
@@ -151,7 +152,8 @@ def run_config(service: ModelService, artifact: StoredArtifact, revision: str) -
         token_secret=_name(spec.network.auth_secret_ref),
         tls_secret=_name(spec.network.tls_secret_ref),
     )
-    return ConfigMap(metadata=_metadata(service, revision), data={layout.RUN_FILE: run.to_json()})
+    data = {layout.RUN_FILE: run.to_json(), **certificate_file(settings)}
+    return ConfigMap(metadata=_metadata(service, revision), data=data)
 
 
 def deployment(service: ModelService, artifact: StoredArtifact, revision: str, settings: Settings) -> Deployment:
@@ -167,8 +169,12 @@ def deployment(service: ModelService, artifact: StoredArtifact, revision: str, s
         mounts=[
             config_map_mount(child_name(service, revision), layout.CONFIG),
             *storage_mounts(artifact, secrets=_secrets(service), read_only=True),
+            *token_mounts(settings),
         ],
-        env=[EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.resources.limits.get("cpu"))))],
+        env=[
+            EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.resources.limits.get("cpu")))),
+            *address(settings, "modelservices", service.metadata),
+        ],
         resources=container_resources(spec.resources, spec.accelerator),
         options=spec.pod,
         ports=_container_ports(service),

@@ -9,6 +9,7 @@ from modelyard.api.containers import Accelerator, PodOptions, ResourceRequiremen
 from modelyard.api.quantities import Quantity
 from modelyard.api.references import LocalReference, StoredArtifact
 from modelyard.api.resource import Resource, Status
+from modelyard.contract.reports import Serving
 
 
 class ModelSource(Model):
@@ -248,6 +249,8 @@ class ModelServiceStatus(Status):
     """The revision that gets all requests."""
     candidate: Revision | None = None
     """A newer revision that is not ready yet."""
+    tuning: Serving | None = None
+    """How the stable revision's pods run the model, as the first of them chose that said so."""
     replicas: int = 0
     """Pods of the stable revision, for the scale subresource."""
     selector: str = ""

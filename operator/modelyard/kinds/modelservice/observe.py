@@ -10,10 +10,11 @@ from modelyard.api.labels import REVISION_LABEL
 from modelyard.api.references import StoredArtifact
 from modelyard.api.resource import settled
 from modelyard.api.workloads import Deployment, Service
+from modelyard.contract.reports import Serving
 from modelyard.kinds.endings import disrupted, stopped, termination_of
 from modelyard.kinds.handoff import Handoff
 from modelyard.kinds.modelservice.desired import HTTPS, revision_of, source_of, target_of
-from modelyard.kinds.modelservice.model import LastFailure, ModelService, ModelServiceStatus, Revision
+from modelyard.kinds.modelservice.model import LastFailure, ModelService, ModelServiceStatus, Revision, Runtime
 from modelyard.kinds.modelservice.scaling import child_name, least_replicas, scaling_active, seconds_held
 from modelyard.kinds.placement import Obstacle, stuck, unplaced, waits_for
 from modelyard.storage.errors import ACCESS_REASONS
@@ -22,6 +23,7 @@ MODEL_RESOLVED = "ModelResolved"
 ARTIFACT_VERIFIED = "ArtifactVerified"
 AVAILABLE = "Available"
 ROLLOUT_HEALTHY = "RolloutHealthy"
+ACCELERATED = "Accelerated"
 SCALED_TO_ZERO = "ScaledToZero"
 ARTIFACT_REASONS = ACCESS_REASONS | {"DigestMismatch", "ArtifactMissing", "ClaimNotMounted", "DownloadFailed"}
 
@@ -33,7 +35,7 @@ def observe(service: ModelService, sources: Sources, children: Children, now: da
     status = service.status if artifact is None else _rolled(service, artifact, children, now)
     scaling = scaling_active(service.model_copy(update={"status": status}), children)
     state, text = _summary(service, status, source, children, scaling)
-    found = list(_conditions(status, source, children, scaling, state, text))
+    found = list(_conditions(service.spec.runtime, status, source, children, scaling, state, text))
     return settled(status, service.metadata.generation, now, state, text, found)
 
 
@@ -64,6 +66,7 @@ def _rolled(service: ModelService, artifact: StoredArtifact, children: Children,
             "model": artifact,
             "stable": stable,
             "candidate": candidate,
+            "tuning": _tuning(service, stable, children),
             "replicas": stable.ready_replicas if stable is not None else 0,
             "selector": ",".join(f"{key}={value}" for key, value in sorted(front.spec.selector.items()))
             if front is not None
@@ -93,6 +96,18 @@ def _revision(service: ModelService, revision: str, digest: str, children: Child
         ready_time=before.ready_time if before is not None else None,
         min_replicas=before.min_replicas if before is not None else None,
     )
+
+
+def _tuning(service: ModelService, stable: Revision | None, children: Children) -> Serving | None:
+    """What a pod of the stable revision said; a revision's pods are alike, so that it is told once."""
+    before = service.status.stable
+    if stable is None:
+        return None
+    if service.status.tuning is not None and before is not None and before.revision == stable.revision:
+        return service.status.tuning
+    pods = children.labelled(REVISION_LABEL, stable.revision)
+    reports = [children.progress[pod.metadata.name] for pod in pods if pod.metadata.name in children.progress]
+    return next((report.serving for report in reports if report.serving is not None), None)
 
 
 def _takes_over(service: ModelService, candidate: Revision, children: Children) -> bool:
@@ -215,6 +230,7 @@ def _blocked(revision: Revision, children: Children) -> Obstacle | None:
 
 
 def _conditions(
+    runtime: Runtime,
     status: ModelServiceStatus,
     source: Handoff,
     children: Children,
@@ -238,6 +254,8 @@ def _conditions(
         yield false(AVAILABLE, blocked.reason if blocked else reason, blocked.message if blocked else text)
     if scaling is not None:
         yield scaling
+    if "Cuda" in runtime.execution_providers:
+        yield _accelerated(status.tuning)
     if failure is not None:
         yield false(ROLLOUT_HEALTHY, failure.reason, failure.message)
     elif status.candidate is not None and (waits := _blocked(status.candidate, children)) is not None:
@@ -253,6 +271,15 @@ def _conditions(
         yield true(conditions.STALLED, failure.reason if failure is not None else source.reason, text)
     elif state not in ("Ready", SCALED_TO_ZERO) or status.candidate is not None:
         yield true(conditions.RECONCILING, "RollingOut" if ready else state, text)
+
+
+def _accelerated(tuning: Serving | None) -> Condition:
+    if tuning is None:
+        return unknown(ACCELERATED, "NotLoadedYet")
+    if tuning.provider == "Cuda":
+        return true(ACCELERATED, "Cuda", "the model runs on the GPU")
+    remedy = "set runtime.image to one with CUDA and accelerator to a GPU, or take Cuda out of executionProviders"
+    return false(ACCELERATED, "CudaMissing", f"the model runs on the CPU, since the pods find no CUDA; {remedy}")
 
 
 def _of_source(status: ModelServiceStatus, source: Handoff) -> Iterator[Condition]:

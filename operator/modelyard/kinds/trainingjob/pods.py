@@ -7,13 +7,12 @@ from modelyard.api.containers import (
     pod_template,
     scratch_mount,
     storage_mounts,
-    token_mount,
 )
 from modelyard.api.labels import ATTEMPT_LABEL, INDEX_ANNOTATION, labels_of
 from modelyard.api.metadata import ObjectMeta
 from modelyard.api.pods import EnvVar, EnvVarSource, FieldReference, PodTemplate
 from modelyard.api.quantities import whole_cores
-from modelyard.api.settings import PROGRESS_AUDIENCE, PROGRESS_PATH, Settings
+from modelyard.api.settings import PROGRESS_PATH, Settings
 from modelyard.api.workloads import (
     GangPolicy,
     GroupPolicy,
@@ -29,6 +28,7 @@ from modelyard.api.workloads import (
 )
 from modelyard.contract import layout
 from modelyard.contract.reports import EXIT_FINAL
+from modelyard.kinds.reporting import token_mounts
 from modelyard.kinds.trainingjob.attempts import attempt_name, code_name, run_name, service_name
 from modelyard.kinds.trainingjob.model import TrainingJob
 
@@ -109,8 +109,7 @@ def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> Pod
     mounts.extend(storage_mounts(spec.checkpoint, source, spec.output, *spec.inputs, secrets=keys))
     if spec.inputs:
         mounts.append(scratch_mount(layout.INPUTS))
-    if settings.progress is not None:
-        mounts.append(token_mount(PROGRESS_AUDIENCE, layout.TOKEN))
+    mounts.extend(token_mounts(settings))
     return pod_template(
         component=COMPONENT,
         image=image,

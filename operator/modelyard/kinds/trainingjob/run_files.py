@@ -14,6 +14,7 @@ from modelyard.contract.runs import (
     RunIdentity,
     TrainRun,
 )
+from modelyard.kinds.reporting import certificate_file
 from modelyard.kinds.trainingjob.attempts import run_name
 from modelyard.kinds.trainingjob.model import TrainingJob
 from modelyard.kinds.trainingjob.options import Checkpoint
@@ -23,9 +24,7 @@ from modelyard.kinds.trainingjob.status import Resolved
 
 def run_config(job: TrainingJob, attempt: int, resolved: Resolved, settings: Settings) -> ConfigMap:
     """The ConfigMap with the run file, and with what is needed to report progress."""
-    data = {layout.RUN_FILE: _run(job, attempt, resolved).to_json()}
-    if settings.progress is not None:
-        data[layout.PROGRESS_CERTIFICATE_FILE] = settings.progress.certificate
+    data = {layout.RUN_FILE: _run(job, attempt, resolved).to_json(), **certificate_file(settings)}
     return ConfigMap(metadata=metadata(job, run_name(job, attempt), attempt), data=data)
 
 

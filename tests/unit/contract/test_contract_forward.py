@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from modelyard.contract import forward
 from modelyard.contract.reports import ProgressReport
-from modelyard_trainer import forward, verdict
 
-REPORT = ProgressReport(stage="Running", step=3, time=verdict.now())
+BODY = forward.own_words(ProgressReport(stage="Running", step=3, time="2026-05-01T12:00:00Z"))
 
 
 class Taking(BaseHTTPRequestHandler):
@@ -51,16 +51,16 @@ def test_the_last_report_is_tried_again_where_it_is_refused(
             threading.Thread(target=server.handle_request, daemon=True).start()
 
     monkeypatch.setattr(time, "sleep", listen)
-    server = forward.Server(f"http://127.0.0.1:{port}/", None, None)
-    assert forward._failures(server, REPORT, before=0, tries=6) == 0
+    server = forward.Operator(f"http://127.0.0.1:{port}/", None, None)
+    assert forward._failures(server, BODY, print, before=0, tries=6) == 0
     taken[0].server_close()
     assert capsys.readouterr().out == ""
 
 
 def test_who_cannot_be_reached_is_named_once(reserved: socket.socket, capsys: pytest.CaptureFixture[str]) -> None:
-    server = forward.Server(f"http://127.0.0.1:{reserved.getsockname()[1]}/", None, None)
+    server = forward.Operator(f"http://127.0.0.1:{reserved.getsockname()[1]}/", None, None)
     failures = 0
     for _ in range(9):
-        failures = forward._failures(server, REPORT, before=failures, tries=1)
+        failures = forward._failures(server, BODY, print, before=failures, tries=1)
     assert failures == 9
     assert capsys.readouterr().out.count("progress does not reach") == 1
