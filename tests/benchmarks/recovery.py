@@ -8,13 +8,14 @@ import argparse
 import json
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -124,19 +125,69 @@ def recovery_seconds(stage: NodeStage, fault: Fault) -> float:
     return beyond.time - struck
 
 
+class Watched:
+    """The job's state as it is again and again, by a thread of its own until the end of the block."""
+
+    def __init__(self, stage: NodeStage) -> None:
+        self._stage = stage
+        self._seen: list[tuple[float, str]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            before = time.time()
+            self._seen.append((before, self._stage.state))
+
+    def longest_without_a_step(self, times: Sequence[float]) -> float:
+        """The longest time in seconds for which the state was Running and none of ``times``, of the steps, fell."""
+        return max((longest for start, end in self._running() for longest in _gaps(start, end, times)), default=0.0)
+
+    def _running(self) -> Iterator[tuple[float, float]]:
+        start: float | None = None
+        for when, state in self._seen:
+            if state == "Running" and start is None:
+                start = when
+            elif state != "Running" and start is not None:
+                yield start, when
+                start = None
+        if start is not None:
+            yield start, self._seen[-1][0]
+
+
+def _gaps(start: float, end: float, times: Sequence[float]) -> Iterator[float]:
+    marks = [start, *(each for each in times if start < each < end), end]
+    yield from (later - earlier for earlier, later in pairwise(marks))
+
+
 def measure(fresh: Callable[[], AbstractContextManager[NodeStage]], repeat: int, only: str) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for fault in (each for each in FAULTS if only in each.name):
-        starts, recoveries, in_a_row = [], [], []
+        starts, recoveries, in_a_row, idle = [], [], [], []
         for number in range(repeat):
             with fresh() as stage:
                 starts.append(start_seconds(stage, fault))
                 count = IN_A_ROW if number == 0 else 1
-                found = [recovery_seconds(stage, fault) for _ in range(count)]
+                with Watched(stage) as watched:
+                    found = [recovery_seconds(stage, fault) for _ in range(count)]
+                idle.append(watched.longest_without_a_step([each.time for each in read(stage)]))
                 recoveries.append(found[0])
                 in_a_row.extend(found[1:])
             print(f"{fault.name}: S {starts[-1]:.1f} s, {', '.join(f'{each:.1f}' for each in found)} s", flush=True)
-        rows.append({"fault": fault.name, "aim": fault.aim, "S": starts, "seconds": recoveries, "inARow": in_a_row})
+        rows.append(
+            {
+                "fault": fault.name, "aim": fault.aim, "S": starts, "seconds": recoveries, "inARow": in_a_row,
+                "runningWithoutAStep": idle,
+            }
+        )  # fmt: skip
     return rows
 
 
@@ -164,15 +215,16 @@ def _recoveries(rows: Sequence[dict[str, object]]) -> list[str]:
     starts = [each for row in rows for each in _numbers(row["S"])]
     usual = statistics.median(starts)
     lines = [f"S, from apply to the first step: median {usual:.1f} s, worst {max(starts):.1f} s ({len(starts)} starts)"]
-    lines.append(f"{'fault':32} {'median':>8} {'worst':>8} {'/ S':>6} {'- S':>7}  in a row       aim")
+    lines.append(f"{'fault':32} {'median':>8} {'worst':>8} {'/ S':>6} {'- S':>7}  in a row       {'idle':>7}  aim")
     for row in rows:
         found = [*_numbers(row["seconds"]), *_numbers(row["inARow"])]
         middle = statistics.median(found)
         again = ", ".join(f"{each:.1f}" for each in _numbers(row["inARow"]))
         lines.append(
             f"{row['fault']:32} {middle:6.1f} s {max(found):6.1f} s {middle / usual:6.2f} {middle - usual:+6.1f} s"
-            f"  {again:14} {row['aim']}"
+            f"  {again:14} {max(_numbers(row['runningWithoutAStep'])):5.1f} s  {row['aim']}"
         )
+    lines.append("idle: the longest time that the status said Running while no step was made")
     return lines
 
 

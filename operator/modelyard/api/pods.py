@@ -41,8 +41,8 @@ class HttpGet(Observed):
 
     path: str
     port: str
-    scheme: Literal["HTTPS"] | None = None
-    """Absent: plain HTTP."""
+    scheme: Literal["HTTP", "HTTPS"] | None = None
+    """Absent: HTTP, as the API server then writes."""
 
 
 class Probe(Observed):
