@@ -227,6 +227,12 @@ def test_a_job_cannot_be_changed(kind: str, crds: list[Object], client: httpx.Cl
     assert complaints(apply(client, namespace, custom(kind, CHANGED[kind]))) == [IMMUTABLE]
 
 
+def test_a_compression_may_be_suspended(crds: list[Object], client: httpx.Client, namespace: str) -> None:
+    apply(client, namespace, custom("CompressionJob")).raise_for_status()
+    changed = apply(client, namespace, custom("CompressionJob", "suspend: true")).raise_for_status()
+    assert changed.json()["spec"]["suspend"] is True
+
+
 @pytest.mark.parametrize("kind", PLURALS)
 def test_the_defaults_written_out_are_no_change(
     kind: str, crds: list[Object], client: httpx.Client, namespace: str

@@ -33,6 +33,7 @@ DEFAULTS = {
         search: {maxTrials: 16}
         gates: {accuracyDropBy: Mean, onFailure: Reject}
         target: {batchSizes: [1]}
+        suspend: false
         backoffLimit: 2
         """,
     "ModelService": """

@@ -47,9 +47,18 @@ class LaptopStage(Stage):
         self._session.submit(objects)
 
     def job(self) -> Object:
-        found = self._in_the_loop(self._get(ObjectKey("TrainingJob", "default", NAME)))
-        assert found is not None
-        return found
+        return self.found("TrainingJob", NAME)
+
+    def found(self, kind: str, name: str) -> Object:
+        """Any object as it is now."""
+        body = self._in_the_loop(self._get(ObjectKey(kind, "default", name)))
+        assert body is not None
+        return body
+
+    def pod_logs(self) -> dict[str, str]:
+        """What each pod printed so far, by its name."""
+        node = self._session.cluster.node
+        return {pod.metadata.name: node.sandbox(pod).log.read_text(errors="replace") for pod in self._every_pod()}
 
     async def _get(self, key: ObjectKey) -> Object | None:
         return self._session.cluster.store.get(key)
@@ -58,12 +67,13 @@ class LaptopStage(Stage):
         return [pod.model_dump(mode="json") for pod in self._pods(attempt)]
 
     def _pods(self, attempt: int) -> list[Pod]:
+        return [pod for pod in self._every_pod() if pod.metadata.labels["modelyard.dev/attempt"] == str(attempt)]
+
+    def _every_pod(self) -> list[Pod]:
         async def look() -> list[Pod]:
             return list(self._session.cluster.store.every(Pod))
 
-        return [
-            pod for pod in self._in_the_loop(look()) if pod.metadata.labels["modelyard.dev/attempt"] == str(attempt)
-        ]
+        return self._in_the_loop(look())
 
     def lose_pod(self, attempt: int, index: int) -> None:
         """SIGKILL what holds the pod's processes, as when power is lost."""

@@ -111,6 +111,10 @@ def _attempt(trial: Trial, prepared: Prepared, run: CompressRun, workbench: Work
         built = _within_accuracy(_built(trial, (), prepared, run, workbench), prepared, run, workbench)
     except StorageError:
         raise
+    except KeyboardInterrupt:
+        # Suspended, or the node is drained: twice that would otherwise be held against the trial.
+        ledger.excuse(trial)
+        raise
     except Exception as problem:
         LOG.exception(trial.name)
         error = f"{type(problem).__name__}: {problem}"

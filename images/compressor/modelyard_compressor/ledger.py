@@ -19,6 +19,7 @@ _RECORD = "trial.json"
 _BEGUN = "begun.json"
 _MODEL = "model.onnx"
 _SCORES = "scores.npy"
+_MOST_EXCUSES = 16
 
 
 class Record(Document):
@@ -33,7 +34,8 @@ class Record(Document):
 
 
 class _Begun(Document):
-    times: int
+    times: int = 0
+    excused: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,21 @@ class Ledger:
         return Finished(record, model, np.load(place.fetch(_SCORES), allow_pickle=False))
 
     def begin(self, trial: Trial) -> int:
-        """Note that the trial begins; returns how often it began before and never ended. Raises StorageError."""
-        place = self._folder / f"{self._place_name(trial)}-begun"
-        before = _Begun.model_validate_json(place.fetch(_BEGUN).read_bytes()).times if place.has(_BEGUN) else 0
-        with place.staged(_BEGUN, replace=True) as staging:
-            (staging / _BEGUN).write_text(_Begun(times=before + 1).to_json())
-        return before
+        """Note that the trial begins; returns how often it began before, never ended and is not excused.
+
+        Raises StorageError.
+        """
+        before = self._begun(trial)
+        self._note(trial, _Begun(times=before.times + 1, excused=before.excused))
+        return before.times - before.excused
+
+    def excuse(self, trial: Trial) -> None:
+        """Note that the trial ended because the pod was told to, as by a suspension. Raises StorageError.
+
+        Not without limit: a node that runs out of memory tells its pods to end, too.
+        """
+        before = self._begun(trial)
+        self._note(trial, _Begun(times=before.times, excused=min(before.excused + 1, _MOST_EXCUSES)))
 
     def keep(self, record: Record, model: Path | None = None, scores: Scores | None = None) -> None:
         """Keep a result; a pod that is killed meanwhile leaves none. Raises StorageError."""
@@ -86,6 +97,17 @@ class Ledger:
             self._folder.remove()
         except StorageError:
             return
+
+    def _begun(self, trial: Trial) -> _Begun:
+        place = self._begun_place(trial)
+        return _Begun.model_validate_json(place.fetch(_BEGUN).read_bytes()) if place.has(_BEGUN) else _Begun()
+
+    def _note(self, trial: Trial, begun: _Begun) -> None:
+        with self._begun_place(trial).staged(_BEGUN, replace=True) as staging:
+            (staging / _BEGUN).write_text(begun.to_json())
+
+    def _begun_place(self, trial: Trial) -> Store:
+        return self._folder / f"{self._place_name(trial)}-begun"
 
     def _place(self, trial: Trial) -> Store:
         return self._folder / self._place_name(trial)

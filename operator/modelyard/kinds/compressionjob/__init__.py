@@ -27,6 +27,7 @@ KIND = Kind(
     ),
     conditions={
         "Running": "The pod runs.",
+        "Suspended": "No pod is there, and none will be until spec.suspend is false.",
         "Evaluated": "A candidate was measured.",
         "GatesPassed": "The candidate holds all gates.",
         "ArtifactReady": "The artefact is published, with the digest in the status.",
@@ -40,6 +41,8 @@ KIND = Kind(
         "Stopped": "Its pods had to leave their node; it goes on when that is back.",
         "Starting": "The pod starts.",
         "Running": "The pod runs; the message says at which step.",
+        "Suspending": "The pod was told to end.",
+        "Suspended": "It has no pod until spec.suspend is false; finished trials are kept.",
         "Complete": "It published its artefact.",
         "Rejected": "A gate said no.",
         "Failed": "It ended without a result.",

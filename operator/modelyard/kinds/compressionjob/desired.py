@@ -36,6 +36,7 @@ from modelyard.contract.runs import (
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.claims import claim_references
 from modelyard.kinds.compressionjob.model import CalibrationSet, CompressionJob, DataSet
+from modelyard.kinds.compressionjob.suspension import held, kept
 from modelyard.kinds.handoff import Handoff, given, handoff
 from modelyard.kinds.reporting import address, certificate_file, token_mounts
 
@@ -79,10 +80,12 @@ def missing_claim(job: CompressionJob, sources: Sources) -> SourceReference | No
 
 
 def desired(job: CompressionJob, sources: Sources, children: Children, settings: Settings) -> Sequence[KubeObject]:
-    """The run file and the Job, once there is something to compress; a finished job gets nothing new."""
+    """The run file and the Job, once there is something to compress; a suspended or finished job gets nothing new."""
     artifact = source_of(job, sources).artifact
     if job.status.completion_time is not None or artifact is None:
         return children.objects
+    if held(job, children):
+        return kept(children)
     if not children.objects and missing_claim(job, sources) is not None:
         return ()
     return [run_config(job, artifact, settings), compression_job(job, artifact, settings)]
@@ -92,7 +95,7 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
     """The run file."""
     spec = job.spec
     calibration = spec.data.calibration
-    spec_digest = digest_of_json(spec.model_dump(mode="json", exclude_none=True))
+    spec_digest = digest_of_json(spec.model_dump(mode="json", exclude_none=True, exclude={"suspend"}))
     run = CompressRun(
         identity=RunIdentity(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         source=ArtifactPlace(uri=source.uri, digest=source.digest, secret=source.secret),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelyard.api.base import Model, Observed, rule, transition_rule
+from modelyard.api.base import Model, Observed, rule, transition_rule, unchanged
 from modelyard.api.containers import PodOptions, ResourceRequirements
 from modelyard.api.quantities import DecimalString
 from modelyard.api.references import DigestString, Folder, LocalReference, Location, StoredArtifact, Uri
@@ -19,6 +19,11 @@ from modelyard.contract.reports import (
     ReportLocation,
     TrialCounts,
 )
+
+IMMUTABLE = (
+    "image", "source", "data", "metric", "recipe", "search", "target", "gates", "output", "backoff_limit", "pod",
+)  # fmt: skip
+"""Fields that every pod must find as the first did: all but ``suspend``."""
 
 
 class CompressionSource(Model):
@@ -205,6 +210,8 @@ class CompressionJobSpec(Model):
     """What the compressed model must hold."""
     output: CompressionOutput
     """Where the result goes."""
+    suspend: bool = False
+    """True: the pod is ended, and finished trials are kept below output.uri; False again: the search goes on there."""
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = 2
     """Retries after a failure of the infrastructure. A rejection is a result and never retried."""
     pod: PodOptions = PodOptions()
@@ -217,9 +224,9 @@ class CompressionJobSpec(Model):
     def _quantize_is_last(self) -> bool:
         return [step.quantize is not None for step in self.recipe] in ([True], [False, True])
 
-    @transition_rule("self == oldSelf", "cannot be changed; delete the job, or give the new one another name")
+    @transition_rule(unchanged(*IMMUTABLE), "cannot be changed; delete the job, or give the new one another name")
     def _immutable(self, old: "CompressionJobSpec") -> bool:
-        return self == old
+        return self.model_dump(include=set(IMMUTABLE)) == old.model_dump(include=set(IMMUTABLE))
 
     @property
     def quantize(self) -> Quantize:

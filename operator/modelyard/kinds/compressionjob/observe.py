@@ -17,6 +17,7 @@ from modelyard.kinds.compressionjob.model import (
     CompressionJobStatus,
     CompressionProgress,
 )
+from modelyard.kinds.compressionjob.suspension import held, noted, suspended
 from modelyard.kinds.endings import stopped, termination_of
 from modelyard.kinds.handoff import handoff
 from modelyard.kinds.placement import stuck, unplaced, waits_for
@@ -31,6 +32,10 @@ def observe(job: CompressionJob, sources: Sources, children: Children, now: date
     """Where the job stands. A finished job's status changes no more."""
     if job.status.completion_time is not None:
         return _hinting(job, sources)
+    return suspended(job, children, now) if held(job, children) else noted(job, _seen(job, sources, children, now), now)
+
+
+def _seen(job: CompressionJob, sources: Sources, children: Children, now: datetime) -> CompressionJobStatus:
     child = children.find(Job, child_name(job))
     if child is None:
         return _waiting(job, sources, now)
