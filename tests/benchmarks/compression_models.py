@@ -20,6 +20,7 @@ from rich.table import Table
 
 from compression_peers import PEERS, Peer, environment
 from modelyard.contract.digest import digest_of_json
+from modelyard.contract.runs import MetricRun
 from modelyard_compressor import accuracy, latency
 from modelyard_compressor.cpu import this_cpu
 from modelyard_compressor.data import DataOrigin, DataSet
@@ -108,7 +109,7 @@ def measured(
     name: str, folder: Path, paths: dict[str, Path], details: dict[str, str], scratch: Path, seconds: float
 ) -> list[Row]:
     data = evaluation(folder)
-    metric = NETS[name].metric
+    metric = MetricRun(name=NETS[name].metric)
     models: dict[str, Model] = {}
     rows: dict[str, Row] = {}
     scores: dict[str, accuracy.Scores] = {}

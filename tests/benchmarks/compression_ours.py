@@ -13,7 +13,7 @@ from modelyard.contract import layout
 from modelyard.contract.artifact import Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_json
 from modelyard.contract.reports import Termination
-from modelyard.contract.runs import ArtifactPlace, CompressRun, GatesRun, Place, QuantizeRun, RunIdentity
+from modelyard.contract.runs import ArtifactPlace, CompressRun, GatesRun, MetricRun, Place, QuantizeRun, RunIdentity
 from modelyard.kinds.compressionjob.model import Quantize
 from modelyard.storage.artifacts import manifest_of, open_artifact, publish
 from modelyard_compressor.__main__ import main as compress
@@ -47,7 +47,7 @@ def compressed(folder: Path, root: Path) -> Termination:
     run = CompressRun(
         identity=RunIdentity(namespace="default", name=folder.name, uid="1"),
         source=ArtifactPlace(uri=published.uri, digest=published.digest),
-        metric="Cosine" if os.environ.get("BENCH_METRIC") == "Cosine" else "Top1",
+        metric=MetricRun(name=os.environ.get("BENCH_METRIC", "Top1")),
         quantize=QuantizeRun.model_validate(quantize.model_dump(by_alias=True)),
         gates=GatesRun(max_accuracy_drop=float(os.environ.get("BENCH_DROP", "0.003"))),
         output=Place(uri=f"file://{root}/out"),

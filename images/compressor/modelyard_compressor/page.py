@@ -3,7 +3,6 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from modelyard_compressor import plots
-from modelyard_compressor.accuracy import Metric
 from modelyard_compressor.report import Report
 
 _TEMPLATE = "report.html"
@@ -37,9 +36,9 @@ def render(report: Report) -> str:
         chosen=report.chosen,
         figures=report.chosen.figures,
         pictures=[picture for picture in pictures if picture[-1]],
-        score=lambda value: readable_score(report.metric, value),
-        loss=lambda value: readable_difference(report.metric, value),
-        change=lambda value: readable_difference(report.metric, value, plus="+"),
+        score=lambda value: readable_score(report.metric.name, value),
+        loss=lambda value: readable_difference(report.metric.name, value),
+        change=lambda value: readable_difference(report.metric.name, value, plus="+"),
     )
 
 
@@ -62,12 +61,12 @@ def readable_percent(share: float) -> str:
     return f"{share * 100:.1f}{_SPACE}%"
 
 
-def readable_score(metric: Metric, value: float) -> str:
+def readable_score(metric: str, value: float) -> str:
     """Top1 and F1 in percent, others to four significant digits."""
     return f"{value * 100:.2f}{_SPACE}%" if metric in ("Top1", "F1") else f"{value:.4g}"
 
 
-def readable_difference(metric: Metric, value: float, plus: str = "") -> str:
+def readable_difference(metric: str, value: float, plus: str = "") -> str:
     """Top1 and F1 in percentage points, others to three digits; with a true minus sign, and ``plus`` for gains."""
     text = f"{value * 100:.2f}{_SPACE}pp" if metric in ("Top1", "F1") else f"{value:.3g}"
     if value == 0:

@@ -52,7 +52,7 @@ def trade_off(report: Report) -> str:
         ax.set_xlim(0, min(ax.dataLim.x1 * 1.05, max(medians) * _LONGEST_TAIL))
         _limits(ax, report)
         ax.set_xlabel(f"median milliseconds at batch {latency.batch_size}, with a tail towards p99")
-        ax.set_ylabel(report.metric)
+        ax.set_ylabel(report.metric.name)
         room = max(0.12 * ax.dataLim.height, 0.005 * abs(y), 1e-6)
         ax.set_ylim(ax.dataLim.y0 - room, ax.dataLim.y1 + room)
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, handletextpad=0.2, columnspacing=1)
@@ -106,7 +106,7 @@ def _limits(ax: Axes, report: Report) -> None:
 
 
 def _after_drop(report: Report, drop: float) -> float:
-    return report.baseline.accuracy + (drop if report.metric == "Rmse" else -drop)
+    return report.baseline.accuracy + (drop if report.metric.lower_is_better else -drop)
 
 
 def mac_shares(report: Report) -> str:

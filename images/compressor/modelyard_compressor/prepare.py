@@ -10,6 +10,7 @@ from modelyard.contract.runs import CompressRun
 from modelyard_compressor import accuracy
 from modelyard_compressor.calibration import choose
 from modelyard_compressor.cpu import Cpu, this_cpu
+from modelyard_compressor.custom_metric import imported
 from modelyard_compressor.data import DEFAULT_FILES, DataSet, Role, read_data, shared_samples
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.measure import Subject, check_batch_sizes
@@ -48,9 +49,11 @@ def prepare(run: CompressRun) -> Prepared:
     """Verify, read, evaluate and plan.
 
     Raises StorageError, and CompressionError: EvaluationMissing, CalibrationMissing, CalibrationEqualsEvaluation,
-    SourceUnusable, CustomOperator, BatchSizeUnsupported, NothingToQuantize, and what reading and evaluating the data
-    raise.
+    SourceUnusable, CustomOperator, BatchSizeUnsupported, NothingToQuantize, and what ``imported``, and reading and
+    evaluating the data, raise.
     """
+    if run.metric.entrypoint is not None:
+        imported(run.metric.entrypoint)
     source = open_source(run.source)
     graph = onnx.load(source.model).graph
     check_operators(graph)

@@ -6,10 +6,9 @@ from typing import Literal
 from modelyard.contract.artifact import ArtifactReference, Lineage
 from modelyard.contract.base import Document
 from modelyard.contract.reports import PublishedArtifact, ReportLocation
-from modelyard.contract.runs import GatesRun, Place, RunIdentity
+from modelyard.contract.runs import GatesRun, MetricRun, Place, RunIdentity
 from modelyard.storage.disk import storage_error
 from modelyard.storage.store import open_store
-from modelyard_compressor.accuracy import Metric
 from modelyard_compressor.data import DataOrigin
 from modelyard_compressor.latency import NOISY
 from modelyard_compressor.layers import Layer
@@ -55,7 +54,7 @@ class Report(Document):
     outcome: Literal["Succeeded", "Rejected"]
     reason: str
     message: str
-    metric: Metric
+    metric: MetricRun
     source: ArtifactReference
     artifact: PublishedArtifact | None = None
     """Absent where a gate said no and the source was not to be published instead."""

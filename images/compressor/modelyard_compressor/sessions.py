@@ -53,6 +53,16 @@ class Model:
         output: Tensor = self._session.run(None, feed)[0]
         return output
 
+    def predict_all(self, feed: Feed, count: int) -> dict[str, Tensor]:
+        """All outputs by name; of those with a row for each row of ``feed``, the first ``count`` rows."""
+        rows = len(next(iter(feed.values())))
+        outputs: list[Tensor] = self._session.run(None, feed)
+        names = [node.name for node in self._session.get_outputs()]
+        return {
+            name: output[:count] if output.ndim and len(output) == rows else output
+            for name, output in zip(names, outputs, strict=True)
+        }
+
 
 def _numpy_name(onnx_name: str) -> str:
     return _NUMPY_NAMES.get(onnx_name, onnx_name)

@@ -35,7 +35,7 @@ def verdict(selected: MeasuredTrial, baseline: Figures, run: CompressRun) -> Ver
         "AllGatesMet",
         f"{selected.name}: {speedup.value:.2f}x as fast (95 % interval {speedup.interval.low:.2f} to "
         f"{speedup.interval.high:.2f}), {baseline.size_bytes / figures.size_bytes:.2f}x smaller, "
-        f"{run.metric} {figures.accuracy:.4g} against {baseline.accuracy:.4g}{noise}",
+        f"{run.metric.name} {figures.accuracy:.4g} against {baseline.accuracy:.4g}{noise}",
     )
 
 

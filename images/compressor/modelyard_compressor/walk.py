@@ -126,7 +126,7 @@ def _context(prepared: Prepared, run: CompressRun) -> JsonValue:
         "evaluation": prepared.evaluation.origin.digest,
         "samples": run.calibration_samples,
         "seed": run.seed,
-        "metric": run.metric,
+        "metric": run.metric.model_dump(mode="json"),
         "optimise": run.optimise,
         "batch": max(run.batch_sizes),
         "fallback": run.quantize.accuracy_fallback_nodes,
@@ -200,7 +200,7 @@ def _log_prepared(prepared: Prepared, run: CompressRun) -> None:
     LOG.info("source %s verified: %d bytes of model", short(run.source.digest), prepared.source.model_bytes)
     LOG.info(
         "evaluating %s on %d samples, calibrating on %d, %d shared; trials: %s",
-        run.metric,
+        run.metric.name,
         len(prepared.evaluation),
         prepared.drawn_samples,
         prepared.shared_samples,

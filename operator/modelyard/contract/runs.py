@@ -99,6 +99,21 @@ class DataRun(Place):
     digest: Digest | None = None
 
 
+class MetricRun(Document):
+    """How accuracy is measured: Top1, F1, Rmse, Cosine, or a function of the user's own under any other name."""
+
+    name: str = "Top1"
+    entrypoint: str | None = None
+    """``package.module:function``, importable in the compressor's image."""
+    higher_is_better: bool = True
+    """Of an entry point; the others know."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the metric is an error."""
+        return self.name == "Rmse" if self.entrypoint is None else not self.higher_is_better
+
+
 class QuantizeRun(Document):
     """The axes of quantization; each combination is one trial."""
 
@@ -149,7 +164,7 @@ class CompressRun(Document):
     """Default: the source artefact's eval.npz."""
     calibration_samples: int = 256
     seed: int = 0
-    metric: Literal["Top1", "F1", "Rmse", "Cosine"] = "Top1"
+    metric: MetricRun = MetricRun()
     optimise: bool = True
     quantize: QuantizeRun
     search: SearchRun = SearchRun()

@@ -7,7 +7,7 @@ import pytest
 
 from modelyard.contract.artifact import ArtifactReference, Lineage
 from modelyard.contract.reports import GateResult
-from modelyard.contract.runs import GatesRun, RunIdentity
+from modelyard.contract.runs import GatesRun, MetricRun, RunIdentity
 from modelyard_compressor.data import DataOrigin
 from modelyard_compressor.intervals import Interval
 from modelyard_compressor.latency import Milliseconds, speedup, summarise
@@ -44,7 +44,7 @@ def report(**changes: object) -> Report:
         outcome="Rejected",
         reason="GatesNotMet",
         message="",
-        metric="Rmse",
+        metric=MetricRun(name="Rmse"),
         source=ArtifactReference(uri="pvc://models/digits", digest=DIGEST),
         lineage=Lineage(kind="CompressionJob", name="digits", namespace="default", spec_digest=DIGEST),
         data=DataReport(

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from modelyard.contract import layout
 from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, ProgressReport, Termination
-from modelyard.contract.runs import DataRun, GatesRun
+from modelyard.contract.runs import DataRun, GatesRun, MetricRun
 from modelyard.storage.artifacts import open_artifact
 from modelyard_compressor.__main__ import main
 from whole_runs import AUTO, BOTH, Files, compress, lineage, report_of, source_artifact
@@ -168,7 +168,9 @@ def test_an_infeasible_trial_is_listed_and_the_others_go_on(root: Path, images: 
     answers = np.full((50, 4), 0.5, np.float32)
     data: Files = {"calibration": {"image": images[:40]}, "eval": {"image": images[40:90], "labels": answers}}
 
-    exit_code, _ = compress(root, source_artifact(root, pure_conv_net(), data), quantize=BOTH, metric="Rmse")
+    exit_code, _ = compress(
+        root, source_artifact(root, pure_conv_net(), data), quantize=BOTH, metric=MetricRun(name="Rmse")
+    )
 
     report = report_of(root)
     assert exit_code == 0

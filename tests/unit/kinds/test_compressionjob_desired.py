@@ -72,7 +72,7 @@ def test_the_run_file_says_what_the_pod_does() -> None:
         "evaluation": {"uri": "pvc://data/eval.npz"},
         "calibrationSamples": 256,
         "seed": 0,
-        "metric": "Top1",
+        "metric": {"name": "Top1", "higherIsBetter": True},
         "optimise": True,
         "quantize": {
             "mode": ["Static", "Int4"],
@@ -96,6 +96,13 @@ def test_the_run_file_says_what_the_pod_does() -> None:
         },
         "output": {"uri": "pvc://models/int8"},
     }
+
+
+def test_a_metric_may_be_a_function_of_the_image() -> None:
+    story = Story(KIND, MINIMAL, claim("models"), name="int8")
+    story.edit("{metric: {name: Bleu, entrypoint: 'scores.text:bleu', higherIsBetter: false}}")
+    story.visit()
+    assert run_of(story)["metric"] == {"name": "Bleu", "entrypoint": "scores.text:bleu", "higherIsBetter": False}
 
 
 def test_the_pod_runs_where_the_model_will_serve() -> None:
@@ -162,6 +169,10 @@ def test_the_source_is_pinned_when_it_is_first_seen() -> None:
         ),
         (f'{{data: {{calibration: {{digest: "{DIGEST}"}}}}}}', "digest is of the file at uri: set uri too"),
         ("{gates: {maxAccuracyDrop: 0.01}}", "maxAccuracyDrop"),
+        ("{metric: {name: Bleu}}", "metric.name: one of Top1, F1, Rmse and Cosine, or another one with an entrypoint"),
+        ("{metric: {name: F1, entrypoint: 'scores:bleu'}}", "metric.name: one of Top1, F1, Rmse and Cosine"),
+        ("{metric: {name: Bleu, entrypoint: scores.bleu}}", "metric.entrypoint"),
+        ("{metric: {higherIsBetter: false}}", "metric.higherIsBetter is of an entrypoint"),
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(spec: str, message: str) -> None:

@@ -28,6 +28,7 @@ from modelyard.contract.runs import (
     CompressRun,
     DataRun,
     GatesRun,
+    MetricRun,
     Place,
     QuantizeRun,
     RunIdentity,
@@ -103,7 +104,11 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
         evaluation=_data(spec.data.evaluation),
         calibration_samples=calibration.samples,
         seed=calibration.seed,
-        metric=spec.metric.name,
+        metric=MetricRun(
+            name=spec.metric.name,
+            entrypoint=spec.metric.entrypoint,
+            higher_is_better=spec.metric.higher_is_better is not False,
+        ),
         optimise=any(step.optimise is not None for step in spec.recipe),
         quantize=QuantizeRun(
             mode=spec.quantize.mode,
