@@ -54,6 +54,10 @@ RESERVED = (
     " WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, JOB_COMPLETION_INDEX, OMP_NUM_THREADS, PYTHONUNBUFFERED"
     " and all that start with PET_, MODELYARD_, TORCHELASTIC_, KUBEFLOW_TRAINER_)"
 )
+RESERVED_OF_A_SERVER = (
+    "Modelyard sets this variable itself; choose another name (reserved names: OMP_NUM_THREADS, PYTHONUNBUFFERED"
+    " and all that start with MODELYARD_)"
+)
 LAST_STEP = "spec: recipe: exactly one quantize step, and it is the last"
 ONE_MODEL = "spec.model: set exactly one of compressionJob, trainingJob and artifact"
 BOTH = (
@@ -146,6 +150,11 @@ REFUSED = {
         "CompressionJob",
         f"data: {{calibration: {{digest: '{DIGEST}'}}}}",
         ["spec.data.calibration: digest is of the file at uri: set uri too"],
+    ),
+    "reserved variables of a server": (
+        "ModelService",
+        "runtime: {env: [{name: MODELYARD_HOST}, {name: OTEL_SERVICE_NAME, value: shop}]}",
+        [f"spec.runtime.env[0]: {RESERVED_OF_A_SERVER}"],
     ),
     "no model": ("ModelService", "model: {}", [ONE_MODEL]),
     "replicas and an autoscaler": (

@@ -92,14 +92,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     numbers = itertools.count(1)
     servers: list[Server] = []
 
-    def started(run: ServeRun, host: str | None = None) -> Server:
+    def started(run: ServeRun, host: str | None = None, environment: Mapping[str, str] | None = None) -> Server:
         root = tmp_path_factory.mktemp("pod")
         (root / layout.CONFIG).mkdir()
         (root / layout.CONFIG / layout.RUN_FILE).write_text(run.to_json())
         host = host or f"127.{64 + pid // 256 % 128}.{pid % 256}.{next(numbers)}"
         process = subprocess.Popen(
             [sys.executable, "-m", "modelyard_server"],
-            env=os.environ | {layout.ROOT_VARIABLE: str(root), layout.HOST_VARIABLE: host},
+            env=os.environ | {layout.ROOT_VARIABLE: str(root), layout.HOST_VARIABLE: host, **(environment or {})},
             stderr=subprocess.PIPE,
             text=True,
         )

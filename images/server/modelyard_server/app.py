@@ -151,7 +151,6 @@ class App:
         outcome: Sequence[Tensor] | Exception,
     ) -> None:
         """Answer with what the model gave."""
-        del job
         if exchange.gone:
             return
         if isinstance(outcome, Exception):
@@ -163,6 +162,8 @@ class App:
             exchange.answer(self._refusal(exchange, protocol, error, start))
             return
         self._service.answered(protocol, start)
+        if self._service.traces is not None and exchange.route is not None:
+            self._service.traces.http(exchange.request, exchange.route, 200, start, job)
         exchange.answer(response)
 
     def _body(self, request: Request) -> bytes | memoryview:
@@ -192,6 +193,8 @@ class App:
             text = f"internal error; the server's log has it under {identity.decode()}"
         if protocol:
             self._service.failed(protocol, status, start)
+            if self._service.traces is not None and exchange.route is not None:
+                self._service.traces.http(exchange.request, exchange.route, status, start)
         return json_response({"error": text}, status, (*headers, (_REQUEST_ID, identity)))
 
 

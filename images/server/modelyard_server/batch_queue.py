@@ -17,7 +17,7 @@ Done = Callable[["Job", Sequence[Tensor] | Exception], None]
 class Job:
     """One request for the model. ``done`` is called once with its results, or why there are none."""
 
-    __slots__ = ("compute_seconds", "deadline", "done", "inputs", "key", "outputs", "queued", "rows", "started")
+    __slots__ = ("deadline", "done", "inputs", "key", "outputs", "queued", "ran", "rows", "started")
 
     def __init__(
         self, inputs: Mapping[str, Tensor], outputs: Sequence[str], rows: int, done: Done, *, deadline: float = math.inf
@@ -33,8 +33,8 @@ class Job:
         """When it was queued, in seconds of the batcher's clock."""
         self.started = 0.0
         """When its run began."""
-        self.compute_seconds = 0.0
-        """How long its run took."""
+        self.ran: tuple[float, int] | None = None
+        """How many seconds its run took, and with how many rows; noted only where requests are traced."""
         self.key: Hashable = self
         if rows:
             parts = [(name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in inputs.items()]

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from modelyard_server.tensors import Tensor
 log = logging.getLogger(__name__)
 
 NAME = "inference.GRPCInferenceService"
+_INFER = f"{NAME}/ModelInfer"
 _BESIDE_TENSORS = 64 * 1024
 """Bytes that a message may have above the largest payload."""
 _CODES: Mapping[int, grpc.StatusCode] = {
@@ -105,9 +106,12 @@ class GrpcServer:
             identity = secrets.token_hex(8)
             log.exception("%s: request %s failed", self._service.run.name, identity)
             status, text = 500, f"internal error; the server's log has it under {identity}"
+        code = _CODES.get(status, grpc.StatusCode.INTERNAL)
         if infers:
             self._service.failed("grpc", status, start)
-        await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), text)
+            if self._service.traces is not None:
+                self._service.traces.grpc(_metadata(context), _INFER, code.name, start)
+        await context.abort(code, text)
         raise AssertionError(text)
 
     async def _infer(self, request: messages.ModelInferRequest, context: Context) -> messages.ModelInferResponse:
@@ -133,6 +137,8 @@ class GrpcServer:
             service.release(0)
         response = grpc_codec.encode(wanted, signature, found)
         service.answered("grpc", start)
+        if service.traces is not None:
+            service.traces.grpc(_metadata(context), _INFER, grpc.StatusCode.OK.name, start, job)
         return response
 
     async def _server_live(self, _: messages.ServerLiveRequest, __: Context) -> messages.ServerLiveResponse:
@@ -179,8 +185,12 @@ def _set(results: "asyncio.Future[Sequence[Tensor]]", job: Job, outcome: Sequenc
         results.set_result(outcome)
 
 
+def _metadata(context: Context) -> Iterable[tuple[str, str | bytes]]:
+    return ((name, value) for name, value in context.invocation_metadata() or ())
+
+
 def _authorization(context: Context) -> bytes | None:
-    for name, value in context.invocation_metadata() or ():
+    for name, value in _metadata(context):
         if name == "authorization":
             return value.encode() if isinstance(value, str) else value
     return None

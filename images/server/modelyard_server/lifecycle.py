@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import time
@@ -21,8 +22,12 @@ from modelyard_server.service import Service
 
 if TYPE_CHECKING:
     from modelyard_server.grpc_server import GrpcServer
+    from modelyard_server.tracing import Traces
 
 log = logging.getLogger(__name__)
+
+_RECEIVER_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""OpenTelemetry's; where one is set, traces are sent."""
 
 
 async def serve(run: ServeRun, listener: socket.socket) -> None:
@@ -39,6 +44,7 @@ async def serve(run: ServeRun, listener: socket.socket) -> None:
     tls = Tls(secrets / run.tls_secret) if run.tls_secret else None
     endpoint = Endpoint(App(service, token), Limits(body=run.max_payload_bytes), asyncio.get_running_loop().time)
     async with contextlib.AsyncExitStack() as stack:
+        service.traces = stack.enter_context(_traces(run))
         http = await stack.enter_async_context(listening(endpoint, listener, tls, token))
         stack.callback(service.close)
         grpc = await stack.enter_async_context(_grpc(service, listener, tls, token)) if run.grpc else None
@@ -65,6 +71,15 @@ async def serve(run: ServeRun, listener: socket.socket) -> None:
             draining.append(grpc.drain(run.grace_seconds))
         await asyncio.gather(*draining)
     log.info("%s %s: stopped", run.name, service.version)
+
+
+def _traces(run: ServeRun) -> "contextlib.AbstractContextManager[Traces | None]":
+    if not any(os.environ.get(name) for name in _RECEIVER_VARIABLES):
+        return contextlib.nullcontext()
+    # Its import takes half a second, which a server without traces need not pay.
+    from modelyard_server.tracing import tracing  # noqa: PLC0415
+
+    return tracing(run)
 
 
 def _grpc(

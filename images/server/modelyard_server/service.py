@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from modelyard.contract.digest import short
 from modelyard.contract.runs import ServeRun
@@ -16,6 +17,9 @@ from modelyard_server.session import Model
 from modelyard_server.start import started
 from modelyard_server.tensors import Signature, Tensor
 from modelyard_server.tuning import Tuning
+
+if TYPE_CHECKING:
+    from modelyard_server.tracing import Traces
 
 _RETRY: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"1"),)
 _BODIES_AT_ONCE = 8
@@ -37,6 +41,8 @@ class Service:
         self.in_flight = 0
         self.held = 0
         self.stopping = False
+        self.traces: Traces | None = None
+        """Told of requests that are answered. Set before ``start``."""
         self.tuning: Tuning | None = None
         self._log = RequestLog()
         self._model: Model | None = None
@@ -52,7 +58,7 @@ class Service:
     def _batcher_for(self, model: Model, tuning: Tuning) -> Batcher:
         queue = BatchQueue(self.run.batching.max_queue)
         delay = self.run.batching.max_delay_milliseconds / 1000
-        observe = self.metrics.observe_run
+        observe = self.metrics.observe_run if self.traces is None else self.traces.noting(self.metrics.observe_run)
         if tuning.mode == "Inline":
             return InlineBatcher(model.run, tuning.max_batch, delay, queue, observe)
         return ThreadedBatcher(model.run, tuning.max_batch, delay, tuning.instances, queue, observe)

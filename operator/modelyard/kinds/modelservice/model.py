@@ -9,7 +9,10 @@ from modelyard.api.containers import Accelerator, PodOptions, ResourceRequiremen
 from modelyard.api.quantities import Quantity
 from modelyard.api.references import LocalReference, StoredArtifact
 from modelyard.api.resource import Resource, Status
+from modelyard.api.variables import Reserved, Variable
 from modelyard.contract.reports import Serving
+
+RESERVED = Reserved(names=("OMP_NUM_THREADS", "PYTHONUNBUFFERED"), prefixes=("MODELYARD_",))
 
 
 class ModelSource(Model):
@@ -30,6 +33,14 @@ class ModelSource(Model):
         return [self.compression_job, self.training_job, self.artifact].count(None) == 2
 
 
+class ServerVariable(Variable):
+    """One environment variable of the server."""
+
+    @rule(RESERVED.cel, RESERVED.message)
+    def _not_reserved(self) -> bool:
+        return not RESERVED.holds(self.name)
+
+
 class Runtime(Model):
     """What runs the model."""
 
@@ -39,6 +50,13 @@ class Runtime(Model):
     """ONNX Runtime's execution providers, best first. Where Cuda is missing, Cpu runs the model if it is listed."""
     intra_op_threads: Annotated[int | None, Field(ge=1, le=256)] = None
     """Threads of one run of the model. Default: measured when a pod starts."""
+    env: Annotated[
+        list[ServerVariable],
+        Field(
+            max_length=64, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = []
+    """Environment variables of the server, such as OpenTelemetry's."""
 
 
 class Protocols(Model):

@@ -7,30 +7,23 @@ from pydantic import Field
 from modelyard.api.base import Model, rule
 from modelyard.api.quantities import DecimalString
 from modelyard.api.references import DigestString, Folder, LocalReference, Location, StoredArtifact, Uri
+from modelyard.api.variables import Reserved, Variable
 
-RESERVED_PREFIXES = ("PET_", "MODELYARD_", "TORCHELASTIC_", "KUBEFLOW_TRAINER_")
-RESERVED_NAMES = (
-    "RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
-    "JOB_COMPLETION_INDEX", "OMP_NUM_THREADS", "PYTHONUNBUFFERED",
+RESERVED = Reserved(
+    names=(
+        "RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+        "JOB_COMPLETION_INDEX", "OMP_NUM_THREADS", "PYTHONUNBUFFERED",
+    ),
+    prefixes=("PET_", "MODELYARD_", "TORCHELASTIC_", "KUBEFLOW_TRAINER_"),
 )  # fmt: skip
-_RESERVED = f"reserved names: {', '.join(RESERVED_NAMES)} and all that start with {', '.join(RESERVED_PREFIXES)}"
 
 
-class EnvironmentVariable(Model):
+class EnvironmentVariable(Variable):
     """One environment variable of every rank."""
 
-    name: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-    """The variable's name."""
-    value: Annotated[str, Field(max_length=4096)] = ""
-    """The variable's value."""
-
-    @rule(
-        f"!(self.name in [{', '.join(repr(name) for name in RESERVED_NAMES)}])"
-        f" && !self.name.matches('^({'|'.join(RESERVED_PREFIXES)})')",
-        f"Modelyard sets this variable itself; choose another name ({_RESERVED})",
-    )
+    @rule(RESERVED.cel, RESERVED.message)
     def _not_reserved(self) -> bool:
-        return self.name not in RESERVED_NAMES and not self.name.startswith(RESERVED_PREFIXES)
+        return not RESERVED.holds(self.name)
 
 
 class Git(Model):
