@@ -14,7 +14,7 @@ PARALLEL = ("-n", "2", "--dist", "loadfile")
 SLOWEST = ("--durations", "20", "--durations-min", "5")
 TIERS = {
     "unit": ["tests/unit", *PARALLEL],
-    "local": ["tests/conformance", "tests/local"],
+    "local": ["tests/conformance", "tests/local", *PARALLEL],
     "api": ["tests/api", *PARALLEL],
     "e2e": ["tests/e2e"],
     "compression": ["tests/compression"],

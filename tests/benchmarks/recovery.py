@@ -76,7 +76,7 @@ def start_seconds(stage: NodeStage, fault: Fault) -> float:
     """S: apply a job, and wait for its first step."""
     began = time.time()
     restart = {"backoffSeconds": 0, "processRestarts": fault.process_restarts, "maxRestarts": 20}
-    stage.start("--pace", "0.02", "--steps", "100000", restart=restart)
+    stage.start("--pace", "0.02", "--steps", "100000", restart=restart, resources=recovery_peers.RESOURCES)
     return steps(stage, bool)[0].time - began
 
 

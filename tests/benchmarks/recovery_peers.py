@@ -26,6 +26,8 @@ from waiting import until
 Figures = dict[str, list[float | None]]
 NAME = "peer"
 MARK = "BENCH_PEER"
+RESOURCES = {"requests": {"cpu": "500m", "memory": "512Mi"}}
+"""Of each pod, ours and the peers'. A pod that asks for nothing gets next to no CPU beside one that does."""
 NEVER_SECONDS = 120.0
 """What has not come back by then counts as never."""
 GAP_SECONDS = 1.0
@@ -180,6 +182,7 @@ def _pod(mark: str, rendezvous: str, image: str) -> dict[str, Any]:
         "containers": [
             {
                 "name": "main", "image": image, "command": ["sh", "-c", f"exec {POD_COMMAND[rendezvous]}"],
+                "resources": RESOURCES,
                 "env": [
                     {"name": MARK, "value": mark}, {"name": "OMP_NUM_THREADS", "value": "1"},
                     {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"}, {"name": "TMPDIR", "value": "/tmp"},

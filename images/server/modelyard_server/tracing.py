@@ -38,7 +38,7 @@ class Traces:
 
     def __init__(self, run: ServeRun, provider: TracerProvider) -> None:
         self._tracer = provider.get_tracer("modelyard_server")
-        self._scheme = "https" if run.tls_folder else "http"
+        self._scheme = "https" if run.tls_secret else "http"
         self._model = {
             "modelyard.model.name": run.name,
             "modelyard.model.version": short(run.artifact.digest),
