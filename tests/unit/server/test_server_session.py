@@ -1,14 +1,19 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from tests.conformance.models import MODELS
 
 from modelyard.contract.artifact import TensorSpec
 from modelyard.contract.runs import ServeRun
 from modelyard_server.errors import RequestError, StartError
-from modelyard_server.session import Model
+from modelyard_server.session import Model, open_model
 from modelyard_server.start import started
+from modelyard_server.tensors import Tensor
+from modelyard_server.warm_up import unlike_rows, zeros
 
 Publish = Callable[[bytes, list[TensorSpec], list[TensorSpec]], ServeRun]
 
@@ -60,6 +65,54 @@ def test_values_that_the_model_refuses_are_the_clients_mistake(publish: Publish)
     loaded = load(publish(GATHER, [INDEX], [VALUE]))
     with pytest.raises(RequestError, match="the model refuses the values or sizes of these inputs"):
         loaded.run({"index": np.array([3])}, ["value"])
+
+
+def bits(tensors: Sequence[Tensor]) -> list[tuple[str, tuple[int, ...], bytes]]:
+    return [(str(tensor.dtype), tensor.shape, tensor.tobytes()) for tensor in tensors]
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "types"])
+def test_a_bound_run_gives_the_same_bits(publish: Publish, name: str) -> None:
+    source = MODELS[name]
+    loaded = load(publish(source.onnx(), source.inputs, source.outputs))
+    inputs = unlike_rows(source.inputs, 3)
+    names = [spec.name for spec in reversed(source.outputs)]
+    found = loaded.run_bound(inputs, names)
+    before = bits(found)
+    loaded.run_bound(zeros(source.inputs, 3), names)  # which writes nothing where those results lie
+    assert before == bits(found) == bits(loaded.run(inputs, names))
+
+
+class OnADevice(ort.InferenceSession):  # type: ignore[misc]
+    """Says that the model has a device of its own, and counts the runs that are bound."""
+
+    bound = 0
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def run_with_iobinding(self, *arguments: Any) -> None:
+        self.bound += 1
+        super().run_with_iobinding(*arguments)
+
+
+def test_a_model_on_a_device_is_bound_and_its_refusals_are_the_clients_mistake(publish: Publish) -> None:
+    loader = open_model(publish(GATHER, [INDEX], [VALUE]))
+    session = OnADevice(loader.file)
+    loaded = Model(session, loader.signature, 1)
+    found = loaded.run({"index": np.arange(4)[::2]}, ["value"])
+    assert ([tensor.tolist() for tensor in found], session.bound) == ([[0, 2]], 1)
+    with pytest.raises(RequestError, match="the model refuses the values or sizes of these inputs"):
+        loaded.run({"index": np.array([3])}, ["value"])
+
+
+def test_texts_are_not_bound(publish: Publish) -> None:
+    source = MODELS["types"]
+    loader = open_model(publish(source.onnx(), source.inputs, source.outputs))
+    session = OnADevice(loader.file)
+    inputs = unlike_rows(source.inputs, 2)
+    (found,) = Model(session, loader.signature, 1).run(inputs, ["text_out"])
+    assert (found.tolist(), session.bound) == (inputs["text"].tolist(), 0)
 
 
 @pytest.mark.parametrize(
