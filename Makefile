@@ -46,11 +46,15 @@ bench-compression: $(STAMP)  ## our compression beside the defaults of others, o
 bench-serving: $(STAMP)  ## the model server beside a bare ONNX Runtime loop and its peers; prints tables; BENCH="--help"
 	@$(BIN)/python tests/benchmarks/serving.py $(BENCH)
 
-test-serving: $(STAMP)  ## 200 terminations under load and a million fuzzed requests; about an hour
-	$(UV) venv --quiet --allow-existing --python $(PYTHON) build/tritonclient
-	$(UV) pip install --quiet --python build/tritonclient 'tritonclient[all]'
-	TRITONCLIENT_PYTHON=build/tritonclient/bin/python TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v tests/conformance tests/local/test_serving_terminations.py \
-	  tests/local/test_serving_fuzz.py
+test-serving: $(STAMP)  ## others' clients and fuzzers, 200 terminations under load and a million fuzzed requests; about an hour
+	$(call environment,tritonclient,'tritonclient[all]')
+	$(call environment,kserve,kserve)
+	$(call environment,schemathesis,schemathesis)
+	$(call environment,atheris,--only-binary atheris atheris numpy orjson pydantic)
+	TRITONCLIENT_PYTHON=build/tritonclient/bin/python KSERVE_PYTHON=build/kserve/bin/python \
+	  ATHERIS_PYTHON=$(CURDIR)/build/atheris/bin/python SCHEMATHESIS=$(CURDIR)/build/schemathesis/bin/schemathesis \
+	  SCHEMATHESIS_EXAMPLES=200 TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v tests/conformance \
+	  tests/local/test_serving_terminations.py tests/local/test_serving_fuzz.py
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
 	@$(PYTHON) images/build.py $(if $(PUSH),--push $(PUSH)) $(if $(BASE),--base $(BASE))
@@ -68,6 +72,10 @@ format: $(STAMP)
 
 generate: $(STAMP)  ## CRDs, reference pages, code in examples
 	$(BIN)/modelyard generate
+
+# An environment below build/: its name and what it holds.
+environment = $(UV) venv --quiet --allow-existing --python $(PYTHON) build/$(1) \
+  && $(UV) pip install --quiet --python build/$(1) $(2)
 
 lock: $(UV)  ## choose the versions in constraints.txt anew
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

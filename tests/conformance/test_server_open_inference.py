@@ -6,6 +6,9 @@ import httpx
 import pytest
 from tests.conformance.checks import Check, Place, checks
 from tests.conformance.http_table import X, as_json
+from tests.conformance.transports import Grpc
+
+from modelyard_server import open_inference_pb2 as messages
 
 CHECKS = {f"{check.transport}: {check.name}": check for check in checks()}
 
@@ -27,3 +30,15 @@ def test_an_answer_names_model_version_and_request(urls: Mapping[str, str]) -> N
     answer = httpx.post(url, content=as_json(X, id="7").content).json()
     del answer["outputs"]
     assert answer == {"model_name": "double", "model_version": version, "id": "7"}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "ready"), [("double", "", True), ("nobody", "", False), ("double", "9", False)]
+)
+def test_over_grpc_what_is_not_served_is_not_ready(
+    places: Mapping[str, Place], name: str, version: str, *, ready: bool
+) -> None:
+    address = places["double"].grpc
+    assert address is not None
+    request = messages.ModelReadyRequest(name=name, version=version)
+    assert Grpc(address, raw=True).ask("ModelReady", request, messages.ModelReadyResponse).ready == ready

@@ -133,7 +133,7 @@ class Grpc:
         for name in case.outputs:
             request.outputs.add(name=name)
         try:
-            answer = self._ask("ModelInfer", request, messages.ModelInferResponse)
+            answer = self.ask("ModelInfer", request, messages.ModelInferResponse)
         except grpc.RpcError as error:
             code, text = error.code(), error.details()
             assert text, code
@@ -155,19 +155,20 @@ class Grpc:
     def ready(self, model: str) -> bool:
         request = messages.ModelReadyRequest(name=model)
         try:
-            return bool(self._ask("ModelReady", request, messages.ModelReadyResponse).ready)
+            return bool(self.ask("ModelReady", request, messages.ModelReadyResponse).ready)
         except grpc.RpcError:
             return False
 
     def metadata(self, model: str) -> tuple[list[tuple[str, str, list[int]]], list[tuple[str, str, list[int]]]]:
         request = messages.ModelMetadataRequest(name=model)
-        answer = self._ask("ModelMetadata", request, messages.ModelMetadataResponse)
+        answer = self.ask("ModelMetadata", request, messages.ModelMetadataResponse)
         inputs, outputs = (
             [(each.name, each.datatype, list(each.shape)) for each in side] for side in (answer.inputs, answer.outputs)
         )
         return inputs, outputs
 
-    def _ask(self, method: str, request: Any, kind: Any) -> Any:
+    def ask(self, method: str, request: Any, kind: Any) -> Any:
+        """The answer of one method, of ``kind``; raises grpc.RpcError."""
         with grpc.insecure_channel(self._address) as channel:
             call = channel.unary_unary(
                 f"/inference.GRPCInferenceService/{method}",

@@ -1,16 +1,19 @@
 """Damaged requests to the decoders of every transport: each is refused or read, and none leaves memory behind.
 
-``FUZZED_REQUESTS`` says how many.
+``FUZZED_REQUESTS`` says how many, and ``ATHERIS_PYTHON`` which interpreter has atheris.
 """
 
 import gc
 import json
 import os
 import random
+import subprocess
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
 from google.protobuf.message import DecodeError
 
 from modelyard.contract.artifact import TensorSpec
@@ -20,6 +23,9 @@ from modelyard_server.open_inference_pb2 import ModelInferRequest
 from modelyard_server.tensors import Signature
 
 COUNT = int(os.environ.get("FUZZED_REQUESTS", "3000"))
+LED = max(COUNT, 30_000)
+"""Runs that coverage leads, which take less time each."""
+ROOT = Path(__file__).parents[2]
 KEPT_BYTES = 2 * 1024 * 1024
 SIGNATURE = Signature(
     "fuzz",
@@ -118,3 +124,23 @@ def test_damaged_requests_are_refused_or_read_and_leave_nothing_behind() -> None
     tracemalloc.stop()
     assert outcomes == {"refused", "read"}
     assert kept < KEPT_BYTES
+
+
+def test_bytes_that_coverage_leads_to_are_refused_or_read_as_they_are(tmp_path: Path) -> None:
+    python = os.environ.get("ATHERIS_PYTHON")
+    if python is None:
+        pytest.skip("ATHERIS_PYTHON names no interpreter with atheris, numpy, orjson and pydantic")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    fuzzer = ROOT / "tests" / "fuzzers" / "binary_decoder.py"
+    done = subprocess.run(
+        [python, fuzzer, corpus, f"-runs={LED}", "-seed=1"],
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'images' / 'server'}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Done {LED} runs" in done.stderr
+    assert len(list(corpus.iterdir())) > 10  # each reached something new

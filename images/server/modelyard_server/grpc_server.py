@@ -148,7 +148,11 @@ class GrpcServer:
         return messages.ServerReadyResponse(ready=self._service.ready)
 
     async def _model_ready(self, request: messages.ModelReadyRequest, _: Context) -> messages.ModelReadyResponse:
-        self._service.check_name(request.name, request.version)
+        """Another model is not ready, as at Triton; its clients take a status in place of the answer for a failure."""
+        try:
+            self._service.check_name(request.name, request.version)
+        except RequestError:
+            return messages.ModelReadyResponse(ready=False)
         return messages.ModelReadyResponse(ready=self._service.ready)
 
     async def _server_metadata(self, _: messages.ServerMetadataRequest, __: Context) -> messages.ServerMetadataResponse:
