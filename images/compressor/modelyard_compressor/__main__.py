@@ -10,7 +10,7 @@ import onnxruntime
 from pydantic import ValidationError
 
 from modelyard.contract import forward, layout
-from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, ProgressReport, Termination
+from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, MemoryReport, ProgressReport, Termination
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.errors import StorageError
 from modelyard_compressor.failures import CompressionError
@@ -46,7 +46,7 @@ def _ending() -> tuple[Termination, int]:
             termination = compress(run)
         return termination, 0 if termination.outcome == "Succeeded" else EXIT_FINAL
     except CompressionError as error:
-        return _failed(error.reason, str(error)), EXIT_FINAL
+        return _failed(error.reason, str(error), error.memory), EXIT_FINAL
     except StorageError as error:
         return _failed(error.reason, str(error)), EXIT_FAILED
     except ValidationError as error:
@@ -70,8 +70,8 @@ def _newest() -> forward.Body | None:
         return None
 
 
-def _failed(reason: str, message: str) -> Termination:
-    return Termination(outcome="Failed", reason=reason, message=message)
+def _failed(reason: str, message: str, memory: MemoryReport | None = None) -> Termination:
+    return Termination(outcome="Failed", reason=reason, message=message, memory=memory)
 
 
 def _configure_logging() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from modelyard.contract.reports import MemoryReport
 from modelyard.contract.runs import CompressRun
 from modelyard_compressor import accuracy
 from modelyard_compressor.calibration import choose
@@ -14,6 +15,7 @@ from modelyard_compressor.custom_metric import imported
 from modelyard_compressor.data import DEFAULT_FILES, DataSet, Role, read_data, shared_samples
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.measure import Subject, check_batch_sizes
+from modelyard_compressor.memory import at_least, estimate, memory_limit, outline, within_limit
 from modelyard_compressor.sessions import Model, Tensor
 from modelyard_compressor.source import Source, open_source
 from modelyard_compressor.trials import Trial, plan, sampled
@@ -38,6 +40,7 @@ class Prepared:
     trials: list[Trial]
     left_out: int
     """Combinations of the recipe that are beyond ``search.maxTrials``."""
+    memory: MemoryReport
 
     @property
     def drawn_samples(self) -> int:
@@ -49,14 +52,16 @@ def prepare(run: CompressRun) -> Prepared:
     """Verify, read, evaluate and plan.
 
     Raises StorageError, and CompressionError: EvaluationMissing, CalibrationMissing, CalibrationEqualsEvaluation,
-    SourceUnusable, CustomOperator, BatchSizeUnsupported, NothingToQuantize, and what ``imported``, and reading and
-    evaluating the data, raise.
+    SourceUnusable, CustomOperator, MemoryTooSmall, BatchSizeUnsupported, NothingToQuantize, and what ``imported``, and
+    reading and evaluating the data, raise.
     """
     if run.metric.entrypoint is not None:
         imported(run.metric.entrypoint)
     source = open_source(run.source)
-    graph = onnx.load(source.model).graph
-    check_operators(graph)
+    limit = memory_limit()
+    within_limit(at_least(source.model_bytes), limit)
+    graph = outline(onnx.load(source.model))
+    check_operators(graph.graph)
     with _usable(source):
         model = Model(source.model, run.threads)
     check_batch_sizes(run.batch_sizes, model)
@@ -66,17 +71,21 @@ def prepare(run: CompressRun) -> Prepared:
     calibration = read_data("calibration", run.calibration, source, model.dtypes)
     shared = shared_samples(calibration, evaluation) if calibration else 0
     cpu = this_cpu()
-    planned = plan(run.quantize, {node.op_type for node in graph.node}, cpu)
+    planned = plan(run.quantize, {node.op_type for node in graph.graph.node}, cpu)
     trials = sampled(planned, run.search.max_trials, run.seed)
     drawn = None
     if calibration is None and any(trial.mode == "Static" for trial in trials):
         raise _missing("calibration", source)
     if calibration is not None and any(trial.mode == "Static" or trial.range_repair for trial in trials):
         drawn = calibration.rows(choose(len(calibration), run.calibration_samples, run.seed, model.batch or 1))
+    held = [evaluation.inputs, calibration.inputs if calibration else {}, drawn or {}]
+    data = sum(array.nbytes for arrays in held for array in arrays.values())
+    shapes = evaluation.shapes(model.batch or 1)
+    memory = within_limit(estimate(graph, source.model_bytes, shapes, data, len(trials), max(run.batch_sizes)), limit)
     with _usable(source):
         baseline = Subject(source.model, model, accuracy.evaluate(model, evaluation, run.metric, max(run.batch_sizes)))
     left_out = len(planned) - len(trials)
-    return Prepared(source, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out)
+    return Prepared(source, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out, memory)
 
 
 def check_operators(graph: onnx.GraphProto) -> None:

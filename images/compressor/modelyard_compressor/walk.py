@@ -12,7 +12,14 @@ from pydantic import JsonValue
 
 from modelyard.contract import layout
 from modelyard.contract.digest import short
-from modelyard.contract.reports import Environment, ProgressReport, PublishedArtifact, Termination, TrialCounts
+from modelyard.contract.reports import (
+    Environment,
+    MemoryReport,
+    ProgressReport,
+    PublishedArtifact,
+    Termination,
+    TrialCounts,
+)
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.store import open_store
 from modelyard_compressor import gates
@@ -50,20 +57,21 @@ def compress(run: CompressRun) -> Termination:
     _log_prepared(prepared, run)
     steps = len(prepared.trials) + 4
 
-    _announce("Optimising", 0, steps)
+    def announce(stage: str, step: int) -> None:
+        _announce(stage, step, steps, prepared.memory)
+
+    announce("Optimising", 0)
     workbench = _workbench(prepared, run, scratch)
     ledger = Ledger(output / f"{run.report_name}-trials", _context(prepared, run))
 
-    attempts = attempt_all(
-        prepared, run, workbench, ledger, announce=lambda number: _announce("Quantizing", 1 + number, steps)
-    )
+    attempts = attempt_all(prepared, run, workbench, ledger, announce=lambda number: announce("Quantizing", 1 + number))
 
-    _announce("Measuring", steps - 3, steps)
+    announce("Measuring", steps - 3)
     before = throttling()
     baseline, trials, attempts = _measured(attempts, prepared, run)
     throttled = throttled_since(before)
 
-    _announce("Gating", steps - 2, steps)
+    announce("Gating", steps - 2)
     for trial in trials:
         LOG.info("%s: %s", trial.name, "holds its gates" if trial.passed else gates.refusal(trial.gates))
     selected = gates.select(trials)
@@ -71,7 +79,7 @@ def compress(run: CompressRun) -> Termination:
     result = verdict(selected, baseline, run)
     LOG.info("%s (%s): %s", result.outcome, result.reason, result.message)
 
-    _announce("Publishing", steps - 1, steps)
+    announce("Publishing", steps - 1)
     artifact = None
     if result.outcome == "Succeeded":
         artifact = _published(selected, chosen, baseline, prepared, run, _empty(scratch / "artifact"))
@@ -81,7 +89,7 @@ def compress(run: CompressRun) -> Termination:
     location = publish_report(report, render(report), run.output, run.report_name)
     LOG.info("report at %s", location.html)
     ledger.clear()
-    _announce("Publishing", steps, steps)
+    announce("Publishing", steps)
     return Termination(
         outcome=result.outcome,
         reason=result.reason,
@@ -102,6 +110,7 @@ def compress(run: CompressRun) -> Termination:
             cpu_flags=prepared.cpu.arithmetic_flags,
             onnxruntime=version("onnxruntime"),
         ),
+        memory=prepared.memory,
         report=location,
     )
 
@@ -185,9 +194,9 @@ def _published(
     return publish(subject, metrics, made_by, prepared.source, run, prepared.evaluation, scratch)
 
 
-def _announce(stage: str, step: int, total: int | None) -> None:
+def _announce(stage: str, step: int, total: int | None, memory: MemoryReport | None = None) -> None:
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    ProgressReport(stage=stage, step=step, total_steps=total, time=time).write()
+    ProgressReport(stage=stage, step=step, total_steps=total, memory=memory, time=time).write()
 
 
 def _empty(directory: Path) -> Path:
@@ -205,4 +214,10 @@ def _log_prepared(prepared: Prepared, run: CompressRun) -> None:
         prepared.drawn_samples,
         prepared.shared_samples,
         ", ".join(trial.name for trial in prepared.trials),
+    )
+    limit = prepared.memory.limit_bytes
+    LOG.info(
+        "this takes about %d Mi of memory%s",
+        prepared.memory.estimate_bytes >> 20,
+        f", of the {limit >> 20} Mi that the pod may take" if limit is not None else "",
     )

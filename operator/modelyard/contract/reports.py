@@ -93,6 +93,15 @@ class Serving(Document):
     """What these runs of so many rows come to, without any request around them."""
 
 
+class MemoryReport(Document):
+    """What a compression takes, as estimated before it begins, and what its pod may take."""
+
+    estimate_bytes: int
+    """The most that it takes at once, within about a third."""
+    limit_bytes: int | None = None
+    """The pod's limit; absent where it has none."""
+
+
 class ProgressReport(Document):
     """How far a pod is. Replaced as a whole at each report."""
 
@@ -114,6 +123,7 @@ class ProgressReport(Document):
     in_place: InPlace | None = None
     inputs: list[InputReport] = []
     serving: Serving | None = None
+    memory: MemoryReport | None = None
     time: str
     """RFC 3339, UTC."""
 
@@ -246,6 +256,7 @@ class Termination(Document):
     trials: TrialCounts | None = None
     pareto: Annotated[list[ParetoPoint], Field(max_length=20)] = []
     environment: Environment | None = None
+    memory: MemoryReport | None = None
     report: ReportLocation | None = None
 
     def fitted(self) -> Self:

@@ -3,7 +3,7 @@ import pytest
 from kind_stories import DIGEST, OTHER_DIGEST, READY, Story, claim, ended, failure, publication, publisher, unplaced
 from modelyard.api.pods import PodStatus
 from modelyard.api.workloads import Job
-from modelyard.contract.reports import ProgressReport, TrialCounts
+from modelyard.contract.reports import MemoryReport, ProgressReport, TrialCounts
 from modelyard.kinds.compressionjob import KIND
 from modelyard.kinds.compressionjob.model import CompressionJob
 
@@ -113,6 +113,18 @@ def test_a_running_job_says_what_it_does() -> None:
         ("Running", "quantizing"),
     ]
     assert story.conditions() == {"Accepted": "True Valid", "Running": "True PodRuns", "Reconciling": "True Running"}
+
+
+def test_what_the_pod_takes_is_told_while_it_works_and_stays_in_the_status() -> None:
+    memory = MemoryReport(estimate_bytes=300 << 20, limit_bytes=1 << 30)
+    story = compression()
+    story.run(story.child(Job, JOB), READY)
+    story.progress["int8-compress-0"] = ProgressReport(stage="Optimising", memory=memory, time="")
+    story.visit(1)
+    story.run(story.child(Job, JOB), ended(failure("CompressionError", "no disk")))
+    story.job_says(JOB, "Failed")
+    story.visit(1)
+    assert (said(story)[0], story.resource.status.memory) == ("Failed", memory)
 
 
 def test_a_complete_job_names_its_artefact_and_what_it_was_made_from() -> None:

@@ -14,6 +14,7 @@ from modelyard.contract.reports import (
     Environment,
     GateResult,
     Measurement,
+    MemoryReport,
     ParetoPoint,
     PublishedArtifact,
     ReportLocation,
@@ -283,6 +284,8 @@ class CompressionJobStatus(Status):
     """The source artefact, pinned when it was first seen."""
     progress: CompressionProgress | None = None
     """How far it is."""
+    memory: MemoryReport | None = None
+    """What it takes, as the pod estimates before it begins; with a lower limit the job fails then."""
     environment: Environment | None = None
     """Where it was measured."""
     baseline: Measurement | None = None

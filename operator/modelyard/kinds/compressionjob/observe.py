@@ -98,6 +98,7 @@ def _started(
     changes = {
         "start_time": status.start_time or conditions.timestamp(now),
         "source": status.source or source_of(job, sources).artifact,
+        "memory": report.memory or status.memory if report is not None else status.memory,
         "progress": _progress(report) if report is not None else status.progress,
     }
     return job.model_copy(update={"status": status.model_copy(update=changes)})
@@ -135,6 +136,7 @@ def _ended(job: CompressionJob, said: Termination, now: datetime) -> Compression
         update={
             "status": job.status.model_copy(
                 update={
+                    "memory": said.memory or job.status.memory,
                     "environment": said.environment,
                     "baseline": said.baseline,
                     "selected": said.selected,
