@@ -30,7 +30,7 @@ DEFAULTS = {
         recipe:
         - optimise: {}
         - quantize: {}
-        search: {maxTrials: 16}
+        search: {maxTrials: 16, parallelism: 1}
         gates: {accuracyDropBy: Mean, onFailure: Reject}
         target: {batchSizes: [1]}
         suspend: false

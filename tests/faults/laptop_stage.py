@@ -57,8 +57,8 @@ class LaptopStage(Stage):
 
     def pod_logs(self) -> dict[str, str]:
         """What each pod printed so far, by its name."""
-        node = self._session.cluster.node
-        return {pod.metadata.name: node.sandbox(pod).log.read_text(errors="replace") for pod in self._every_pod()}
+        logs = {pod.metadata.name: self._session.cluster.node.sandbox(pod).log for pod in self._every_pod()}
+        return {name: log.read_text(errors="replace") if log.exists() else "" for name, log in logs.items()}
 
     async def _get(self, key: ObjectKey) -> Object | None:
         return self._session.cluster.store.get(key)
@@ -77,9 +77,14 @@ class LaptopStage(Stage):
 
     def lose_pod(self, attempt: int, index: int) -> None:
         """SIGKILL what holds the pod's processes, as when power is lost."""
-        pod = self._pod(attempt, index)
-        sandbox = self._session.cluster.node.sandbox(pod)
-        pid = sandbox.shim_pid(0)
+        self._kill(self._pod(attempt, index))
+
+    def kill(self, name: str) -> None:
+        """The same to a pod of any kind, by its name."""
+        self._kill(next(pod for pod in self._every_pod() if pod.metadata.name == name))
+
+    def _kill(self, pod: Pod) -> None:
+        pid = self._session.cluster.node.sandbox(pod).shim_pid(0)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 

@@ -61,27 +61,38 @@ class Attempts:
 
 
 def attempt_all(
-    prepared: Prepared, run: CompressRun, workbench: Workbench, ledger: Ledger, announce: Callable[[int], None]
+    trials: Sequence[Trial],
+    prepared: Prepared,
+    run: CompressRun,
+    workbench: Workbench,
+    ledger: Ledger,
+    began: float,
+    announce: Callable[[int], None],
 ) -> Attempts:
-    """Build each planned trial, or take it from ``ledger``; ``announce`` hears how many came before.
+    """Build each of the trials, or take it from ``ledger``; ``announce`` hears how many came before.
 
-    Raises StorageError, and CompressionError (AllTrialsInfeasible) where none could be built.
+    ``began`` is when the search of this pod began, on the monotonic clock. Raises StorageError.
     """
     found = Attempts([], [], [])
     limit = run.search.max_duration_seconds
-    began = time.monotonic()
-    for number, trial in enumerate(prepared.trials):
+    for number, trial in enumerate(trials):
         announce(number)
-        if limit is not None and number > 0 and time.monotonic() - began > limit:
+        made = _known(trial, run, workbench, ledger)
+        if made is None and limit is not None and number > 0 and time.monotonic() - began > limit:
             LOG.info("%s is not tried: the search has taken its %d s", trial.name, limit)
             found.skipped.append(trial)
             continue
-        made = _known(trial, run, workbench, ledger) or _attempt(trial, prepared, run, workbench, ledger)
+        made = made or _attempt(trial, prepared, run, workbench, ledger)
         if isinstance(made, Built):
             found.built.append(made)
         else:
             LOG.info("%s is infeasible: %s", trial.name, made)
             found.infeasible.append(InfeasibleTrial(name=trial.name, trial=trial, error=made))
+    return found
+
+
+def require_one(found: Attempts) -> Attempts:
+    """The same. Raises CompressionError (AllTrialsInfeasible) where none could be built."""
     if not found.built:
         errors = "; ".join(f"{trial.name}: {trial.error}" for trial in found.infeasible)
         raise CompressionError("AllTrialsInfeasible", f"spec.recipe: no quantized model could be built ({errors})")

@@ -74,7 +74,11 @@ def compose(of: Outcome, prepared: Prepared, run: CompressRun, workbench: Workbe
 
 def provenance(chosen: Built | None, prepared: Prepared, run: CompressRun) -> Provenance:
     """What the published model was made with; ``chosen`` is absent where it is the source's own."""
-    recipe = run.model_dump(mode="json", include={"optimise", "quantize", "search", "metric", "calibration_samples"})
+    recipe = run.model_dump(
+        mode="json",
+        include={"optimise", "quantize", "search", "metric", "calibration_samples"},
+        exclude={"search": {"parallelism"}},  # how fast, not what
+    )
     used = prepared.calibration if prepared.drawn else None
     image = (run.lineage.image or "").rpartition("@")[2]
     return Provenance(

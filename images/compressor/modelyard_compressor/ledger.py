@@ -19,6 +19,7 @@ _RECORD = "trial.json"
 _BEGUN = "begun.json"
 _MODEL = "model.onnx"
 _SCORES = "scores.npy"
+_THROUGH = "through"
 _MOST_EXCUSES = 16
 
 
@@ -91,12 +92,24 @@ class Ledger:
                 np.save(staging / _SCORES, scores, allow_pickle=False)
             (staging / _RECORD).write_text(record.to_json())
 
+    def through(self, share: int) -> None:
+        """Note that the pod of that index is through its part of the trials. Raises StorageError."""
+        with self._through(share).staged(_THROUGH, replace=True) as staging:
+            (staging / _THROUGH).touch()
+
+    def is_through(self, share: int) -> bool:
+        """Whether the pod of that index is through its part. Raises StorageError."""
+        return self._through(share).has(_THROUGH)
+
     def clear(self) -> None:
         """Forget all trials, once the job has its result. What cannot be deleted now is only room lost."""
         try:
             self._folder.remove()
         except StorageError:
             return
+
+    def _through(self, share: int) -> Store:
+        return self._folder / f"share-{share}"
 
     def _begun(self, trial: Trial) -> _Begun:
         place = self._begun_place(trial)

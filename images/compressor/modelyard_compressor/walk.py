@@ -23,7 +23,7 @@ from modelyard.contract.reports import (
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.store import open_store
 from modelyard_compressor import gates
-from modelyard_compressor.attempts import Attempts, Built, attempt_all
+from modelyard_compressor.attempts import Attempts, Built
 from modelyard_compressor.compose import Outcome, compose, provenance
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.ledger import Ledger
@@ -35,6 +35,7 @@ from modelyard_compressor.publish import FRAMEWORKS, publish
 from modelyard_compressor.report import publish_report
 from modelyard_compressor.results import Figures, InfeasibleTrial, MeasuredTrial, pareto
 from modelyard_compressor.saturation import saturation_risk
+from modelyard_compressor.search import search
 from modelyard_compressor.throttling import throttled_since, throttling
 from modelyard_compressor.verdict import verdict
 from modelyard_compressor.workbench import Workbench, name_nodes
@@ -46,6 +47,8 @@ _MOST_POINTS = 20
 
 def compress(run: CompressRun) -> Termination:
     """Verify, optimise, quantize, measure, gate, publish and report: Succeeded, or Rejected by a gate.
+
+    Of several pods that share a search, all but one end with Succeeded once their trials are in the ledger.
 
     Raises CompressionError and StorageError where there is no result.
     """
@@ -64,11 +67,15 @@ def compress(run: CompressRun) -> Termination:
     workbench = _workbench(prepared, run, scratch)
     ledger = Ledger(output / f"{run.report_name}-trials", _context(prepared, run))
 
-    attempts = attempt_all(prepared, run, workbench, ledger, announce=lambda number: announce("Quantizing", 1 + number))
+    searched = search(prepared, run, workbench, ledger, lambda number: announce("Quantizing", 1 + number))
+    if searched is None:
+        return Termination(
+            outcome="Succeeded", reason="TrialsBuilt", message="all trials of this pod are built; another one decides"
+        )
 
     announce("Measuring", steps - 3)
     before = throttling()
-    baseline, trials, attempts = _measured(attempts, prepared, run)
+    baseline, trials, attempts = _measured(searched, prepared, run)
     throttled = throttled_since(before)
 
     announce("Gating", steps - 2)

@@ -6,6 +6,8 @@ from pathlib import Path
 ROOT_VARIABLE = "MODELYARD_ROOT"
 HOST_VARIABLE = "MODELYARD_HOST"
 """The address that a server binds to: all addresses in a pod, the pod's loopback address on a laptop."""
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+"""Which of the pods of an Indexed Job this one is, from 0."""
 DEFAULT_ROOT = "/modelyard"
 PROGRESS_URL_VARIABLE = "MODELYARD_PROGRESS_URL"
 """Where the operator takes the reports of a pod that is no TrainingJob's; without it they are files only."""

@@ -133,6 +133,8 @@ class SearchRun(Document):
     max_trials: int = 16
     max_duration_seconds: int | None = None
     """No trial begins later than this after the first one of this pod."""
+    parallelism: int = 1
+    """Pods that share the trials; the one with index 0 waits for the others, measures and decides."""
 
 
 class GatesRun(Document):

@@ -82,7 +82,7 @@ def test_the_run_file_says_what_the_pod_does() -> None:
             "calibrationMethod": ["MinMax"],
             "accuracyFallbackNodes": 3,
         },
-        "search": {"maxTrials": 5, "maxDurationSeconds": 600},
+        "search": {"maxTrials": 5, "maxDurationSeconds": 600, "parallelism": 1},
         "batchSizes": [1, 8],
         "threads": 2,
         "gates": {

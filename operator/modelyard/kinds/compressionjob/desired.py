@@ -37,6 +37,7 @@ from modelyard.contract.runs import (
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.claims import claim_references
 from modelyard.kinds.compressionjob.model import CalibrationSet, CompressionJob, DataSet
+from modelyard.kinds.compressionjob.parallel import spread
 from modelyard.kinds.compressionjob.suspension import held, kept
 from modelyard.kinds.handoff import Handoff, given, handoff
 from modelyard.kinds.reporting import address, certificate_file, token_mounts
@@ -118,7 +119,11 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
             calibration_method=spec.quantize.calibration_method,
             accuracy_fallback_nodes=spec.quantize.accuracy_fallback_nodes,
         ),
-        search=SearchRun(max_trials=spec.search.max_trials, max_duration_seconds=spec.search.max_duration_seconds),
+        search=SearchRun(
+            max_trials=spec.search.max_trials,
+            max_duration_seconds=spec.search.max_duration_seconds,
+            parallelism=spec.search.parallelism,
+        ),
         batch_sizes=spec.target.batch_sizes,
         threads=whole_cores(spec.target.resources.limits.get("cpu")),
         gates=GatesRun(
@@ -146,7 +151,7 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
 
 
 def compression_job(job: CompressionJob, source: StoredArtifact, settings: Settings) -> Job:
-    """One Job with one pod on a node that is like those that will serve."""
+    """One Job on nodes that are like those that will serve; with one pod, or as many as search.parallelism says."""
     spec = job.spec
     places = [source, spec.data.calibration, spec.data.evaluation, spec.output]
     template = pod_template(
@@ -170,10 +175,13 @@ def compression_job(job: CompressionJob, source: StoredArtifact, settings: Setti
     disrupted = PodFailureRule(action="Ignore", on_pod_conditions=[OnPodCondition(type="DisruptionTarget")])
     return Job(
         metadata=_metadata(job, child_name(job)),
-        spec=JobSpec(
-            backoff_limit=spec.backoff_limit,
-            pod_failure_policy=PodFailurePolicy(rules=[final, disrupted]),
-            template=template,
+        spec=spread(
+            JobSpec(
+                backoff_limit=spec.backoff_limit,
+                pod_failure_policy=PodFailurePolicy(rules=[final, disrupted]),
+                template=template,
+            ),
+            spec.search.parallelism,
         ),
     )
 

@@ -153,6 +153,8 @@ class Search(Model):
     """At most so many combinations: the first one, and others drawn by data.calibration.seed."""
     max_duration_seconds: Annotated[int | None, Field(ge=1)] = None
     """No trial begins later than this after the first."""
+    parallelism: Annotated[int, Field(ge=1, le=64)] = 1
+    """So many pods build trials at once; one of them measures all of them when they are built, and publishes."""
 
 
 class Optimise(Model):

@@ -17,8 +17,9 @@ from modelyard.kinds.compressionjob.model import (
     CompressionJobStatus,
     CompressionProgress,
 )
+from modelyard.kinds.compressionjob.parallel import by_say, last_word
 from modelyard.kinds.compressionjob.suspension import held, noted, suspended
-from modelyard.kinds.endings import stopped, termination_of
+from modelyard.kinds.endings import stopped
 from modelyard.kinds.handoff import handoff
 from modelyard.kinds.placement import stuck, unplaced, waits_for
 
@@ -39,9 +40,9 @@ def _seen(job: CompressionJob, sources: Sources, children: Children, now: dateti
     child = children.find(Job, child_name(job))
     if child is None:
         return _waiting(job, sources, now)
-    pods = sorted(children.pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))
+    pods = by_say(children.pods)
     job = _started(job, sources, pods, children, now)
-    said = next((found for pod in reversed(pods) if (found := termination_of(pod)) is not None), None)
+    said = last_word(pods)
     complete, failed = child.condition("Complete"), child.condition("Failed")
     if said is not None and (complete or failed):
         return _ended(job, said, now)
