@@ -8,8 +8,9 @@ from modelyard.contract import layout
 from modelyard.contract.base import Document
 from modelyard.contract.digest import digest_of_file, digest_of_json
 from modelyard.contract.reports import InputReport
-from modelyard.contract.runs import InputRun
+from modelyard.contract.runs import ArtifactPlace, InputRun
 from modelyard.storage import uri
+from modelyard.storage.artifacts import open_artifact
 from modelyard.storage.disk import storage_error
 from modelyard.storage.errors import StorageError
 from modelyard.storage.store import Store, open_store
@@ -43,6 +44,12 @@ def fetch(inputs: Iterable[InputRun], work: Workspace) -> list[InputReport]:
         reports.append(report)
     work.inputs.write_text(Fetched(inputs=reports).to_json())
     return reports
+
+
+def fetch_artifact(name: str, place: ArtifactPlace) -> None:
+    """Put a published artefact to ``inputs/<name>``, every file verified. Raises what ``open_artifact`` raises."""
+    directory, _ = open_artifact(place, place.secret)
+    _link(name, place.uri, directory)
 
 
 def fetched(work: Workspace) -> list[InputReport]:
@@ -85,10 +92,10 @@ def _fetch_once(asked: InputRun) -> InputReport:
     if asked.digest is not None and digest != asked.digest:
         raise StorageError(
             "DigestMismatch",
-            f"input {asked.name}: {asked.uri} has {digest}, but spec.inputs asks for {asked.digest}; correct the "
+            f"input {asked.name}: {asked.uri} has {digest}, but the spec asks for {asked.digest}; correct the "
             "digest if the data were changed on purpose",
         )
-    _link(asked, place)
+    _link(asked.name, asked.uri, place)
     return InputReport(name=asked.name, digest=digest, size_bytes=sum(path.stat().st_size for path in paths.values()))
 
 
@@ -100,12 +107,12 @@ def _file(asked: InputRun) -> Path:
     return parent.fetch(place.name)
 
 
-def _link(asked: InputRun, place: Path) -> None:
-    link = layout.root() / layout.INPUTS / asked.name
+def _link(name: str, source: str, place: Path) -> None:
+    link = layout.root() / layout.INPUTS / name
     try:
         link.parent.mkdir(exist_ok=True)
         if link.is_symlink():
             link.unlink()
         link.symlink_to(place.resolve())
     except OSError as error:
-        raise storage_error(error, asked.uri, link, "InputFailed") from error
+        raise storage_error(error, source, link, "InputFailed") from error

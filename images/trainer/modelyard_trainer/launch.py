@@ -1,4 +1,4 @@
-"""The command of a TrainingJob's pod: start its ranks, publish what they saved, and write how it ended."""
+"""The command of a training pod: start its ranks, publish what they saved, and write how it ended."""
 
 import os
 import sys
@@ -6,8 +6,15 @@ import traceback
 from pathlib import Path
 
 from modelyard.contract import forward, layout
-from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, FINAL_REASONS, PublishedArtifact, Termination
-from modelyard.contract.runs import Place, TrainRun
+from modelyard.contract.reports import (
+    EXIT_FAILED,
+    EXIT_FINAL,
+    FINAL_REASONS,
+    PublishedArtifact,
+    Termination,
+    TunedModel,
+)
+from modelyard.contract.runs import SOURCE_INPUT, Place, TrainRun, TuneRun
 from modelyard.storage import uri
 from modelyard.storage.errors import StorageError
 from modelyard.storage.store import open_store
@@ -63,13 +70,15 @@ def _attempt(work: Workspace) -> Termination:
     run = TrainRun.model_validate_json(layout.run_file().read_bytes())
     meeting = rendezvous.from_environment(os.environ)
     code = layout.root() / layout.CODE if run.git is None else checkout.check_out(run.git, work)
-    if run.script is not None:
-        _require(code, run.script)
+    if (script := run.tune.script if run.tune is not None else run.script) is not None:
+        _require(code, script)
     # What cannot be reached is worth knowing before the training. The client of an object store starts threads.
     _check(run, remote=False)
     _prepare(work, fork_server=run.fork_server)
     _check(run, remote=True)
     inputs.fetch(run.inputs, work)
+    if run.tune is not None:
+        inputs.fetch_artifact(SOURCE_INPUT, run.tune.source)
     operator = endpoint.operator(os.environ)
     objective = run.objective
 
@@ -97,6 +106,8 @@ def _train(run: TrainRun, meeting: Rendezvous, code: Path, work: Workspace) -> T
         stall_seconds=run.stall_timeout_seconds,
     )
     ended = ranks.run_ranks(script, meeting, limits, work)
+    if 0 in ended and run.output is not None and run.tune is not None:
+        return _publish_tuned(run, run.tune, run.output, work)
     if 0 in ended and run.output is not None:
         artifact = _publish(run, run.output, work)
         return Termination(
@@ -129,9 +140,26 @@ def _prepare(work: Workspace, *, fork_server: bool) -> None:
         forks.start()
 
 
-def _publish(run: TrainRun, output: Place, work: Workspace) -> PublishedArtifact:
+def _publish_tuned(run: TrainRun, tune: TuneRun, output: Place, work: Workspace) -> Termination:
+    _announce_publishing(work)
+    tuned = [
+        TunedModel(
+            name=each.name,
+            digest=publication.publish(work.variant(each.name), tune.script, run.lineage, output).digest,
+        )
+        for each in tune.variants
+    ]
+    names = ", ".join(each.name for each in tuned)
+    return Termination(outcome="Succeeded", reason="Completed", message=f"published {names}", tuned=tuned)
+
+
+def _announce_publishing(work: Workspace) -> None:
     now = verdict.now()
     verdict.change(work, lambda report: report.model_copy(update={"stage": "Publishing", "time": now}))
+
+
+def _publish(run: TrainRun, output: Place, work: Workspace) -> PublishedArtifact:
+    _announce_publishing(work)
     return publication.publish(work, run.script or run.module or "", run.lineage, output)
 
 

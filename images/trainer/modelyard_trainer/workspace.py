@@ -23,6 +23,17 @@ class Workspace:
         """What ``run.save`` says of those files, written after them."""
         return self.root / "saved.json"
 
+    def variant(self, name: str) -> "Workspace":
+        """Where one model of several is kept, as ``artifact`` and ``saved`` of its own."""
+        return Workspace(self.root / "variants" / name)
+
+    def keep(self, name: str) -> None:
+        """Keep what ``run.save`` left as that variant, so that it may save another. Raises OSError."""
+        variant = self.variant(name)
+        empty_folder(variant.root)
+        self.artifact.rename(variant.artifact)
+        self.saved.rename(variant.saved)
+
     @property
     def failures(self) -> Path:
         """One file for each rank that failed."""
@@ -67,7 +78,7 @@ def empty(workspace: Workspace) -> None:
     for file in (workspace.saved, workspace.stopped, workspace.inputs):
         file.unlink(missing_ok=True)
     (workspace.root / layout.PROGRESS_FILE).unlink(missing_ok=True)
-    for folder in (workspace.artifact, workspace.failures, workspace.temporary):
+    for folder in (workspace.artifact, workspace.failures, workspace.temporary, workspace.root / "variants"):
         empty_folder(folder)
 
 

@@ -23,7 +23,8 @@ EXIT_FINAL = 3
 FINAL_REASONS = frozenset(
     {
         "ScriptNotFound", "NothingSaved", "ExportFailed", "ExportMismatch", "StorageFull", "RendezvousInvalid",
-        "DigestMismatch", "InputMissing",
+        "DigestMismatch", "InputMissing", "ModelNotFound", "WeightsMismatch", "TrainingDataInvalid", "PruneFailed",
+        "LowRankFailed", "Diverged",
     }
 )  # fmt: skip
 """Failures of a training that another attempt would only repeat."""
@@ -231,6 +232,15 @@ class ReportLocation(Document):
     """The same for programs."""
 
 
+class TunedModel(Document):
+    """A pruned or factorised model, fine-tuned and published below ``tuned`` in the job's output."""
+
+    name: str
+    """What was done to it."""
+    digest: Digest
+    """The artefact's digest."""
+
+
 class Termination(Document):
     """How a pod ended, in at most 4 KiB; fields that do not concern its kind are absent."""
 
@@ -250,6 +260,7 @@ class Termination(Document):
     in_place: InPlace | None = None
     inputs: list[InputReport] = []
     artifact: PublishedArtifact | None = None
+    tuned: Annotated[list[TunedModel], Field(max_length=16)] | None = None
     baseline: Measurement | None = None
     selected: Candidate | None = None
     gates: list[GateResult] = []

@@ -66,6 +66,63 @@ class Objective(Document):
     goal: Literal["Maximize", "Minimize"] = "Maximize"
 
 
+SOURCE_INPUT, TRAINING_INPUT = "source", "training"
+"""Where a tuning finds the artefact that it starts from, and its samples: ``inputs/<name>``."""
+
+
+class FinetuneRun(Document):
+    """How long, and how fast, a changed model learns again."""
+
+    epochs: int
+    learning_rate: float
+
+
+class PruneRun(FinetuneRun):
+    """Which channels go."""
+
+    method: Literal["Taylor", "Magnitude"]
+    round_to: int
+    """What is left of each layer is a multiple of this."""
+
+
+class DistilRun(Document):
+    """The source as the teacher of the fine-tune."""
+
+    temperature: float
+    alpha: float
+    """The teacher's share of the loss, from 0 to 1."""
+    features: float = 0
+    """The weight of the features' loss beside that."""
+
+
+class VariantRun(Document):
+    """One model to make of the source."""
+
+    name: str
+    ratio: float | None = None
+    """The share of channels to prune. Absent: none."""
+    energy: float | None = None
+    """The share of squared singular values to keep. Absent: no layer is factorised."""
+
+
+class TuneRun(Document):
+    """What ``modelyard_trainer.tuning`` makes of a published model, in the ranks of a pod.
+
+    The artefact lies at ``inputs/source``, and ``inputs/training`` is an .npz file with the inputs and ``labels``.
+    """
+
+    script: str
+    """A file of the code."""
+    model: str
+    """The function or class in it that gives the module."""
+    source: ArtifactPlace
+    variants: list[VariantRun]
+    prune: PruneRun | None = None
+    low_rank: FinetuneRun | None = None
+    distil: DistilRun | None = None
+    seed: int = 0
+
+
 class TrainRun(Document):
     """A TrainingJob's pod: ``python -m modelyard_trainer.launch``. Ranks and rendezvous come from PET_* variables."""
 
@@ -90,6 +147,8 @@ class TrainRun(Document):
     checkpoint: CheckpointRun | None = None
     output: Place | None = None
     """The artefact is published at ``<uri>/sha256-<12 hex digits>``."""
+    tune: TuneRun | None = None
+    """Of a CompressionJob: module is modelyard_trainer.tuning then, and each variant is published below output."""
     lineage: Lineage
 
 
@@ -155,11 +214,20 @@ class GatesRun(Document):
     on_failure: Literal["Reject", "PublishBaseline"] = "Reject"
 
 
+class StartRun(ArtifactPlace):
+    """A tuned model to quantize beside the source."""
+
+    name: str
+    """What was done to it; its trials' names begin so."""
+
+
 class CompressRun(Document):
     """A CompressionJob's pod: ``python -m modelyard_compressor``."""
 
     identity: RunIdentity
     source: ArtifactPlace
+    starts: list[StartRun] | None = None
+    """Absent: the source alone is quantized."""
     calibration: DataRun | None = None
     """Default: the source artefact's calibration.npz."""
     evaluation: DataRun | None = None

@@ -44,7 +44,7 @@ def test_a_folder_and_a_file_lie_under_their_names_and_their_digests_are_told(wo
 
 
 def test_another_digest_is_refused_with_both(work: Workspace) -> None:
-    with pytest.raises(StorageError, match=rf"input all: .* has {FOLDER}, but spec.inputs asks for {FILE}") as refused:
+    with pytest.raises(StorageError, match=rf"input all: .* has {FOLDER}, but the spec asks for {FILE}") as refused:
         inputs.fetch([InputRun(name="all", uri="pvc://claim/data", digest=FILE)], work)
     assert refused.value.reason == "DigestMismatch"
 

@@ -1,0 +1,1 @@
+"""The torch half of a compression, a script of the ranks: ``python -m modelyard_trainer.tuning``."""
