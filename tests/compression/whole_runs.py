@@ -24,8 +24,10 @@ AUTO = QuantizeRun(
 BOTH = AUTO.model_copy(update={"mode": ["Static", "Dynamic"]})
 
 
-def source_artifact(root: Path, net: onnx.ModelProto, files: Files, *, signed: bool = True) -> ArtifactReference:
-    folder = root / "source"
+def source_artifact(
+    root: Path, net: onnx.ModelProto, files: Files, *, signed: bool = True, place: str = "source"
+) -> ArtifactReference:
+    folder = root / place
     folder.mkdir()
     onnx.save(net, folder / "model.onnx")
     for name, arrays in files.items():

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,19 +64,21 @@ def attempt_all(
     trials: Sequence[Trial],
     prepared: Prepared,
     run: CompressRun,
-    workbench: Workbench,
+    workbenches: Mapping[str | None, Workbench],
     ledger: Ledger,
     began: float,
     announce: Callable[[int], None],
 ) -> Attempts:
     """Build each of the trials, or take it from ``ledger``; ``announce`` hears how many came before.
 
-    ``began`` is when the search of this pod began, on the monotonic clock. Raises StorageError.
+    ``workbenches`` are by the start of a trial; ``began`` is when the search of this pod began, on the monotonic clock.
+    Raises StorageError.
     """
     found = Attempts([], [], [])
     limit = run.search.max_duration_seconds
     for number, trial in enumerate(trials):
         announce(number)
+        workbench = workbenches[trial.start]
         made = _known(trial, run, workbench, ledger)
         if made is None and limit is not None and number > 0 and time.monotonic() - began > limit:
             LOG.info("%s is not tried: the search has taken its %d s", trial.name, limit)

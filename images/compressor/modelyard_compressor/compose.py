@@ -55,6 +55,7 @@ def compose(of: Outcome, prepared: Prepared, run: CompressRun, workbench: Workbe
         message=of.verdict.message,
         metric=run.metric,
         source=prepared.source.reference,
+        starts={name: start.reference for name, start in prepared.starts.items()} or None,
         artifact=of.artifact,
         lineage=run.lineage,
         data=_data(prepared, run),
@@ -79,11 +80,14 @@ def provenance(chosen: Built | None, prepared: Prepared, run: CompressRun) -> Pr
         include={"optimise", "quantize", "search", "metric", "calibration_samples"},
         exclude={"search": {"parallelism"}},  # how fast, not what
     )
+    tuned = (
+        {} if chosen is None or chosen.trial.start is None else {"start": prepared.start(chosen.trial).reference.digest}
+    )
     used = prepared.calibration if prepared.drawn else None
     image = (run.lineage.image or "").rpartition("@")[2]
     return Provenance(
         trial=chosen.name if chosen is not None else "Baseline",
-        recipe_digest=digest_of_json({**recipe, "seed": run.seed}),
+        recipe_digest=digest_of_json({**recipe, **tuned, "seed": run.seed}),
         excluded=chosen.excluded if chosen is not None else [],
         calibration_digest=used.origin.digest if used is not None else None,
         evaluation_digest=prepared.evaluation.origin.digest,

@@ -126,4 +126,5 @@ class Ledger:
         return self._folder / self._place_name(trial)
 
     def _place_name(self, trial: Trial) -> str:
-        return short(digest_of_json([self._context, trial.model_dump(mode="json")]))
+        plain = {"start"} if trial.start is None else set()
+        return short(digest_of_json([self._context, trial.model_dump(mode="json", exclude=plain)]))

@@ -28,6 +28,8 @@ class Prepared:
     """All that the trials start from."""
 
     source: Source
+    starts: dict[str, Source]
+    """Tuned models to quantize beside the source, by what was done to them."""
     baseline: Subject
     evaluation: DataSet
     calibration: DataSet | None
@@ -47,6 +49,10 @@ class Prepared:
         """How many calibration samples are used."""
         return len(next(iter(self.drawn.values()))) if self.drawn else 0
 
+    def start(self, trial: Trial) -> Source:
+        """The artefact whose model the trial quantizes."""
+        return self.source if trial.start is None else self.starts[trial.start]
+
 
 def prepare(run: CompressRun) -> Prepared:
     """Verify, read, evaluate and plan.
@@ -58,6 +64,7 @@ def prepare(run: CompressRun) -> Prepared:
     if run.metric.entrypoint is not None:
         imported(run.metric.entrypoint)
     source = open_source(run.source)
+    starts = {each.name: open_source(each) for each in run.starts or []}
     limit = memory_limit()
     within_limit(at_least(source.model_bytes), limit)
     graph = outline(onnx.load(source.model))
@@ -71,7 +78,14 @@ def prepare(run: CompressRun) -> Prepared:
     calibration = read_data("calibration", run.calibration, source, model.dtypes)
     shared = shared_samples(calibration, evaluation) if calibration else 0
     cpu = this_cpu()
-    planned = plan(run.quantize, {node.op_type for node in graph.graph.node}, cpu)
+    planned = [
+        *(
+            trial.model_copy(update={"start": name})
+            for name, start in starts.items()
+            for trial in plan(run.quantize, _operators(outline(onnx.load(start.model)).graph), cpu)
+        ),
+        *plan(run.quantize, _operators(graph.graph), cpu),
+    ]
     trials = sampled(planned, run.search.max_trials, run.seed)
     drawn = None
     if calibration is None and any(trial.mode == "Static" for trial in trials):
@@ -85,7 +99,11 @@ def prepare(run: CompressRun) -> Prepared:
     with _usable(source):
         baseline = Subject(source.model, model, accuracy.evaluate(model, evaluation, run.metric, max(run.batch_sizes)))
     left_out = len(planned) - len(trials)
-    return Prepared(source, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out, memory)
+    return Prepared(source, starts, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out, memory)
+
+
+def _operators(graph: onnx.GraphProto) -> set[str]:
+    return {node.op_type for node in graph.node}
 
 
 def check_operators(graph: onnx.GraphProto) -> None:

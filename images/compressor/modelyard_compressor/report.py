@@ -56,6 +56,8 @@ class Report(Document):
     message: str
     metric: MetricRun
     source: ArtifactReference
+    starts: dict[str, ArtifactReference] | None = None
+    """The tuned models that trials start from beside the source, by what was done to them."""
     artifact: PublishedArtifact | None = None
     """Absent where a gate said no and the source was not to be published instead."""
     lineage: Lineage

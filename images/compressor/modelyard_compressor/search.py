@@ -1,7 +1,7 @@
 """How does this pod take part in the search? Alone; or it builds its share, and one goes on with what all built."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from modelyard.contract.runs import CompressRun
 from modelyard_compressor.attempts import Attempts, attempt_all, require_one
@@ -12,7 +12,11 @@ from modelyard_compressor.workbench import Workbench
 
 
 def search(
-    prepared: Prepared, run: CompressRun, workbench: Workbench, ledger: Ledger, announce: Callable[[int], None]
+    prepared: Prepared,
+    run: CompressRun,
+    workbenches: Mapping[str | None, Workbench],
+    ledger: Ledger,
+    announce: Callable[[int], None],
 ) -> Attempts | None:
     """What became of all trials; None where another pod goes on. ``announce`` hears how many are through.
 
@@ -23,9 +27,9 @@ def search(
     share = this_share(run.search.parallelism)
     if share.pods > 1:
         mine = share.of(prepared.trials)
-        attempt_all(mine, prepared, run, workbench, ledger, began, announce)
+        attempt_all(mine, prepared, run, workbenches, ledger, began, announce)
         ledger.through(share.index)
         if not share.decides:
             return None
         await_others(share, ledger, lambda: announce(len(mine)))
-    return require_one(attempt_all(prepared.trials, prepared, run, workbench, ledger, began, announce))
+    return require_one(attempt_all(prepared.trials, prepared, run, workbenches, ledger, began, announce))

@@ -20,6 +20,8 @@ _DYNAMIC = frozenset({"MatMul", "Gemm", "LSTM", "Attention", "Gather"})
 class Trial(Document):
     """One way to make a model smaller. Eight-bit weights are signed always."""
 
+    start: str | None = None
+    """What was done to the float model that is quantized; absent for the source itself."""
     mode: Mode
     activation: ActivationType | None = None
     """Set for Static and Dynamic."""
@@ -34,7 +36,7 @@ class Trial(Document):
     @property
     def name(self) -> str:
         """A readable name that holds every axis, such as ``static-u8s8-perchannel-minmax-repaired``."""
-        parts: list[str | None] = [self.mode]
+        parts: list[str | None] = [self.start, self.mode]
         if self.activation is not None:
             parts += [
                 f"{self.activation}S8",

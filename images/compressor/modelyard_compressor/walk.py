@@ -36,6 +36,7 @@ from modelyard_compressor.report import publish_report
 from modelyard_compressor.results import Figures, InfeasibleTrial, MeasuredTrial, pareto
 from modelyard_compressor.saturation import saturation_risk
 from modelyard_compressor.search import search
+from modelyard_compressor.source import Source
 from modelyard_compressor.throttling import throttled_since, throttling
 from modelyard_compressor.verdict import verdict
 from modelyard_compressor.workbench import Workbench, name_nodes
@@ -64,10 +65,10 @@ def compress(run: CompressRun) -> Termination:
         _announce(stage, step, steps, prepared.memory)
 
     announce("Optimising", 0)
-    workbench = _workbench(prepared, run, scratch)
+    workbenches = _workbenches(prepared, run, scratch)
     ledger = Ledger(output / f"{run.report_name}-trials", _context(prepared, run))
 
-    searched = search(prepared, run, workbench, ledger, lambda number: announce("Quantizing", 1 + number))
+    searched = search(prepared, run, workbenches, ledger, lambda number: announce("Quantizing", 1 + number))
     if searched is None:
         return Termination(
             outcome="Succeeded", reason="TrialsBuilt", message="all trials of this pod are built; another one decides"
@@ -92,7 +93,7 @@ def compress(run: CompressRun) -> Termination:
         artifact = _published(selected, chosen, baseline, prepared, run, _empty(scratch / "artifact"))
         LOG.info("published %s at %s", artifact.digest, artifact.uri)
     outcome = Outcome(result, baseline, trials, selected, chosen, attempts, artifact, throttled)
-    report = compose(outcome, prepared, run, workbench)
+    report = compose(outcome, prepared, run, workbenches[chosen.trial.start])
     location = publish_report(report, render(report), run.output, run.report_name)
     LOG.info("report at %s", location.html)
     ledger.clear()
@@ -122,11 +123,20 @@ def compress(run: CompressRun) -> Termination:
     )
 
 
-def _workbench(prepared: Prepared, run: CompressRun, scratch: Path) -> Workbench:
+def _workbenches(prepared: Prepared, run: CompressRun, scratch: Path) -> dict[str | None, Workbench]:
+    """One for each model that trials start from; that of the source has no name."""
+    found: dict[str | None, Workbench] = {None: _workbench(prepared.source, prepared, run, scratch)}
+    for name, start in prepared.starts.items():
+        found[name] = _workbench(start, prepared, run, scratch / name)
+    return found
+
+
+def _workbench(source: Source, prepared: Prepared, run: CompressRun, scratch: Path) -> Workbench:
+    scratch.mkdir(exist_ok=True)
     float_model = scratch / "float.onnx"
     if run.optimise:
-        optimise(prepared.source.model, float_model)
-    model = onnx.load(float_model if run.optimise else prepared.source.model)
+        optimise(source.model, float_model)
+    model = onnx.load(float_model if run.optimise else source.model)
     name_nodes(model)
     onnx.save(model, float_model)
     batch = prepared.baseline.model.batch or 1
@@ -136,7 +146,9 @@ def _workbench(prepared: Prepared, run: CompressRun, scratch: Path) -> Workbench
 
 def _context(prepared: Prepared, run: CompressRun) -> JsonValue:
     """All that the result of a trial depends on, besides the trial."""
+    starts: JsonValue = {each.name: each.digest for each in run.starts or []}
     return {
+        **({"starts": starts} if starts else {}),
         "source": run.source.digest,
         "calibration": prepared.calibration.origin.digest if prepared.calibration else None,
         "evaluation": prepared.evaluation.origin.digest,
@@ -194,11 +206,11 @@ def _published(
             "accuracyDrop": figures.accuracy_drop,
             "int8MacShare": figures.int8_mac_share,
         }
-        subject, made_by = chosen.subject, provenance(chosen, prepared, run)
+        subject, made_by, start = chosen.subject, provenance(chosen, prepared, run), prepared.start(chosen.trial)
     else:
         metrics = {"accuracy": baseline.accuracy, "accuracyDrop": 0.0, "int8MacShare": 0.0}
-        subject, made_by = prepared.baseline, provenance(None, prepared, run)
-    return publish(subject, metrics, made_by, prepared.source, run, prepared.evaluation, scratch)
+        subject, made_by, start = prepared.baseline, provenance(None, prepared, run), prepared.source
+    return publish(subject, metrics, made_by, start, run, prepared.evaluation, scratch)
 
 
 def _announce(stage: str, step: int, total: int | None, memory: MemoryReport | None = None) -> None:
@@ -214,6 +226,8 @@ def _empty(directory: Path) -> Path:
 
 def _log_prepared(prepared: Prepared, run: CompressRun) -> None:
     LOG.info("source %s verified: %d bytes of model", short(run.source.digest), prepared.source.model_bytes)
+    for name, start in prepared.starts.items():
+        LOG.info("%s %s verified: %d bytes of model", name, short(start.reference.digest), start.model_bytes)
     LOG.info(
         "evaluating %s on %d samples, calibrating on %d, %d shared; trials: %s",
         run.metric.name,
