@@ -25,6 +25,10 @@ TEXT = {"name": "text", "datatype": "BYTES", "shape": [2], "data": ["é", ""]}
 HALF = {"name": "half", "datatype": "FP16", "shape": [1], "data": [0.5]}
 
 
+JSON = {"Content-Type": "application/json"}
+BINARY = {"Content-Type": "application/octet-stream"}
+
+
 @dataclass(frozen=True)
 class Body:
     """A request body and the headers that belong to it."""
@@ -44,7 +48,7 @@ class Output:
 
 
 def as_json(*inputs: Mapping[str, Any], **fields: object) -> Body:
-    return Body(json.dumps({**fields, "inputs": inputs}).encode())
+    return Body(json.dumps({**fields, "inputs": inputs}).encode(), JSON)
 
 
 def as_binary(*inputs: Mapping[str, Any], **fields: object) -> Body:
@@ -54,7 +58,7 @@ def as_binary(*inputs: Mapping[str, Any], **fields: object) -> Body:
         for tensor, data in zip(inputs, raw, strict=True)
     ]
     head = json.dumps({**fields, "inputs": heads}).encode()
-    return Body(head + b"".join(raw), {"Inference-Header-Content-Length": str(len(head))})
+    return Body(head + b"".join(raw), BINARY | {"Inference-Header-Content-Length": str(len(head))})
 
 
 def raw_bytes(tensor: Mapping[str, Any]) -> bytes:
@@ -69,7 +73,7 @@ def outputs(answer: httpx.Response) -> dict[str, Output]:
     raw = answer.content[size:]
     found = {}
     for output in json.loads(answer.content[:size])["outputs"]:
-        length = output.get("parameters", {}).get("binary_data_size")
+        length = (output.get("parameters") or {}).get("binary_data_size")
         data = output["data"] if length is None else from_raw(raw[:length], output["datatype"])
         raw = raw[length or 0 :]
         found[output["name"]] = Output(output["datatype"], output["shape"], data, length is not None)
@@ -101,6 +105,7 @@ OUTPUT0, OUTPUT1 = Output("INT32", [1, 16], SUM), Output("INT32", [1, 16], DIFFE
 RAW0 = Output("INT32", [1, 16], SUM, binary=True)
 BOTH = {"OUTPUT0": OUTPUT0, "OUTPUT1": OUTPUT1}
 SIMPLE = as_json(INPUT0, INPUT1).content
+RAW_SIMPLE = as_binary(INPUT0, INPUT1)
 METADATA = {
     "name": "simple",
     "inputs": [{"name": name, "datatype": "INT32", "shape": [-1, 16]} for name in ("INPUT0", "INPUT1")],
@@ -117,6 +122,12 @@ DOCUMENTS: list[tuple[str, Mapping[str, object]]] = [
 
 INFERENCES: dict[str, tuple[str, Body, Mapping[str, Output]]] = {
     "flat JSON": ("simple", as_json(INPUT0, INPUT1), BOTH),
+    "JSON without a content type": ("simple", Body(SIMPLE), BOTH),
+    "binary without a content type": (
+        "simple",
+        Body(RAW_SIMPLE.content, {name: value for name, value in RAW_SIMPLE.headers.items() if name not in BINARY}),
+        BOTH,
+    ),
     "nested JSON": ("simple", as_json(INPUT0 | {"data": [RAMP]}, INPUT1), BOTH),
     "inputs in another order": ("simple", as_json(INPUT1, INPUT0), BOTH),
     "some outputs": ("simple", as_json(INPUT0, INPUT1, outputs=[{"name": "OUTPUT1"}]), {"OUTPUT1": OUTPUT1}),
@@ -142,11 +153,11 @@ INFERENCES: dict[str, tuple[str, Body, Mapping[str, Output]]] = {
         ),
         {"OUTPUT0": RAW0, "OUTPUT1": OUTPUT1},
     ),
-    "gzip": ("simple", Body(gzip.compress(SIMPLE), {"Content-Encoding": "gzip"}), BOTH),
-    "deflate": ("simple", Body(zlib.compress(SIMPLE), {"Content-Encoding": "deflate"}), BOTH),
+    "gzip": ("simple", Body(gzip.compress(SIMPLE), JSON | {"Content-Encoding": "gzip"}), BOTH),
+    "deflate": ("simple", Body(zlib.compress(SIMPLE), JSON | {"Content-Encoding": "deflate"}), BOTH),
     "raw body": (
         "double",
-        Body(raw_bytes(X), {"Inference-Header-Content-Length": "0"}),
+        Body(raw_bytes(X), BINARY | {"Inference-Header-Content-Length": "0"}),
         {"y": Output("FP32", [1, 4], [1, 2, 4, 8], binary=True)},
     ),
     "BOOL, BYTES and FP16": (
@@ -175,10 +186,10 @@ REFUSALS: dict[str, tuple[int, str, str, Body]] = {
 } | {
     name: (400, "POST", f"/v2/models/{model}/infer", body)
     for name, (model, body) in {
-        "no body": ("double", Body(b"")),
-        "bad JSON": ("double", Body(b'{"inputs": [')),
-        "JSON of another kind": ("double", Body(b"[]")),
-        "no inputs": ("double", Body(b"{}")),
+        "no body": ("double", Body(b"", JSON)),
+        "bad JSON": ("double", Body(b'{"inputs": [', JSON)),
+        "JSON of another kind": ("double", Body(b"[]", JSON)),
+        "no inputs": ("double", Body(b"{}", JSON)),
         "missing input": ("simple", as_json(INPUT0)),
         "duplicate input": ("simple", as_json(INPUT0, INPUT1, INPUT1)),
         "unknown input": ("double", as_json(X, X | {"name": "z"})),

@@ -27,6 +27,9 @@ class Tensor:
     data: Sequence[object]
     raw: bytes | None = None
 
+    def __str__(self) -> str:
+        return f"{self.datatype}{list(self.shape)} {list(self.data)}"
+
     def bytes(self) -> bytes:
         """The data as the protocol's raw form has it."""
         if self.raw is not None:

@@ -58,13 +58,15 @@ class Rest:
             document["parameters"] = {"binary_data_output": True}
         head = json.dumps(document).encode()
         body = head + b"".join(tensor.bytes() for tensor in case.inputs) if self.raw else head
-        headers = {_HEADER: str(len(head))} if self.raw else {}
+        headers = {"Content-Type": "application/octet-stream" if self.raw else "application/json"}
+        if self.raw:
+            headers[_HEADER] = str(len(head))
         answer = httpx.post(
             f"{self._url}/v2/models/{case.model}{version}/infer", content=body, headers=headers, timeout=SECONDS
         )
         if answer.status_code != 200:
-            assert isinstance(answer.json()["error"], str), answer.text
-            return {400: BAD, 404: UNKNOWN}.get(answer.status_code, f"{answer.status_code} {answer.text}")
+            told = f"{answer.status_code} {answer.text}"
+            return {400: BAD, 404: UNKNOWN}.get(answer.status_code, told) if has_error(answer) else told
         return _outputs(answer)
 
     def _entry(self, tensor: Tensor) -> dict[str, object]:
@@ -85,6 +87,15 @@ class Rest:
         return inputs, outputs
 
 
+def has_error(answer: httpx.Response) -> bool:
+    """Whether the body is JSON with one member, error, which is a text."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return False
+    return isinstance(document, dict) and {key: type(value) for key, value in document.items()} == {"error": str}
+
+
 def _outputs(answer: httpx.Response) -> list[Tensor]:
     size = int(answer.headers.get(_HEADER, len(answer.content)))
     raw = answer.content[size:]
@@ -92,7 +103,7 @@ def _outputs(answer: httpx.Response) -> list[Tensor]:
     assert document["id"] == "7", document
     found = []
     for output in document["outputs"]:
-        length = output.get("parameters", {}).get("binary_data_size")
+        length = (output.get("parameters") or {}).get("binary_data_size")
         data = output["data"] if length is None else from_raw(raw[:length], output["datatype"])
         raw = raw[length or 0 :]
         found.append(Tensor(output["name"], output["datatype"], output["shape"], data))
