@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
@@ -19,6 +20,7 @@ from modelyard_compressor.memory import at_least, estimate, memory_limit, outlin
 from modelyard_compressor.sessions import Model, Tensor
 from modelyard_compressor.source import Source, open_source
 from modelyard_compressor.trials import Trial, plan, sampled
+from modelyard_compressor.versions import fitted, runtime_limits
 
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
@@ -54,12 +56,12 @@ class Prepared:
         return self.source if trial.start is None else self.starts[trial.start]
 
 
-def prepare(run: CompressRun) -> Prepared:
-    """Verify, read, evaluate and plan.
+def prepare(run: CompressRun, scratch: Path) -> Prepared:
+    """Verify, read, evaluate and plan; in ``scratch`` lies what of that is a file.
 
     Raises StorageError, and CompressionError: EvaluationMissing, CalibrationMissing, CalibrationEqualsEvaluation,
-    SourceUnusable, CustomOperator, MemoryTooSmall, BatchSizeUnsupported, NothingToQuantize, and what ``imported``, and
-    reading and evaluating the data, raise.
+    SourceUnusable, CustomOperator, MemoryTooSmall, OpsetTooNew, BatchSizeUnsupported, NothingToQuantize, and what
+    ``imported``, and reading and evaluating the data, raise.
     """
     if run.metric.entrypoint is not None:
         imported(run.metric.entrypoint)
@@ -67,10 +69,11 @@ def prepare(run: CompressRun) -> Prepared:
     starts = {each.name: open_source(each) for each in run.starts or []}
     limit = memory_limit()
     within_limit(at_least(source.model_bytes), limit)
-    graph = outline(onnx.load(source.model))
+    path = fitted(source.model, runtime_limits(), scratch / "source.onnx")
+    graph = outline(onnx.load(path))
     check_operators(graph.graph)
     with _usable(source):
-        model = Model(source.model, run.threads)
+        model = Model(path, run.threads)
     check_batch_sizes(run.batch_sizes, model)
     evaluation = read_data("evaluation", run.evaluation, source, model.dtypes)
     if evaluation is None:
@@ -97,7 +100,7 @@ def prepare(run: CompressRun) -> Prepared:
     shapes = evaluation.shapes(model.batch or 1)
     memory = within_limit(estimate(graph, source.model_bytes, shapes, data, len(trials), max(run.batch_sizes)), limit)
     with _usable(source):
-        baseline = Subject(source.model, model, accuracy.evaluate(model, evaluation, run.metric, max(run.batch_sizes)))
+        baseline = Subject(path, model, accuracy.evaluate(model, evaluation, run.metric, max(run.batch_sizes)))
     left_out = len(planned) - len(trials)
     return Prepared(source, starts, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out, memory)
 

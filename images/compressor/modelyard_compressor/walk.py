@@ -36,9 +36,9 @@ from modelyard_compressor.report import publish_report
 from modelyard_compressor.results import Figures, InfeasibleTrial, MeasuredTrial, pareto
 from modelyard_compressor.saturation import saturation_risk
 from modelyard_compressor.search import search
-from modelyard_compressor.source import Source
 from modelyard_compressor.throttling import throttled_since, throttling
 from modelyard_compressor.verdict import verdict
+from modelyard_compressor.versions import fitted, runtime_limits
 from modelyard_compressor.workbench import Workbench, name_nodes
 
 LOG = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def compress(run: CompressRun) -> Termination:
     _announce("Verifying", 0, None)
     output = open_store(run.output.uri, run.output.secret)
     output.check()  # what cannot be written to is worth knowing before the work
-    prepared = prepare(run)
+    prepared = prepare(run, scratch)
     _log_prepared(prepared, run)
     steps = len(prepared.trials) + 4
 
@@ -125,18 +125,20 @@ def compress(run: CompressRun) -> Termination:
 
 def _workbenches(prepared: Prepared, run: CompressRun, scratch: Path) -> dict[str | None, Workbench]:
     """One for each model that trials start from; that of the source has no name."""
-    found: dict[str | None, Workbench] = {None: _workbench(prepared.source, prepared, run, scratch)}
+    found: dict[str | None, Workbench] = {None: _workbench(prepared.baseline.path, prepared, run, scratch)}
     for name, start in prepared.starts.items():
-        found[name] = _workbench(start, prepared, run, scratch / name)
+        folder = scratch / name
+        folder.mkdir()
+        model = fitted(start.model, runtime_limits(), folder / "start.onnx")
+        found[name] = _workbench(model, prepared, run, folder)
     return found
 
 
-def _workbench(source: Source, prepared: Prepared, run: CompressRun, scratch: Path) -> Workbench:
-    scratch.mkdir(exist_ok=True)
+def _workbench(source: Path, prepared: Prepared, run: CompressRun, scratch: Path) -> Workbench:
     float_model = scratch / "float.onnx"
     if run.optimise:
-        optimise(source.model, float_model)
-    model = onnx.load(float_model if run.optimise else source.model)
+        optimise(source, float_model)
+    model = onnx.load(float_model if run.optimise else source)
     name_nodes(model)
     onnx.save(model, float_model)
     batch = prepared.baseline.model.batch or 1
