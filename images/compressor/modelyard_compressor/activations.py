@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from modelyard_compressor import model_files
 from modelyard_compressor.calibration import CalibrationReader
 from modelyard_compressor.sessions import open_session
 from modelyard_compressor.shapes import Shapes
@@ -35,9 +36,9 @@ def observe(
     given = {value.name for value in watched.graph.output}
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
     path = scratch / "watched.onnx"
-    onnx.save(watched, path)
+    model_files.save(watched, path)
     session = open_session(path, threads)
-    path.unlink()
+    model_files.remove(path)
     largest: dict[str, Array] = {}
     totals: dict[str, Array] = {}
     items = 0

@@ -10,7 +10,7 @@ import onnx
 
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.errors import StorageError
-from modelyard_compressor import accuracy
+from modelyard_compressor import accuracy, model_files
 from modelyard_compressor.executed import Execution, execute
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.fallback import fewest
@@ -135,7 +135,7 @@ def _attempt(trial: Trial, prepared: Prepared, run: CompressRun, workbench: Work
         return error
     record = Record(trial=trial, excluded=built.excluded, execution=built.execution)
     ledger.keep(record, built.subject.path, built.subject.scores)
-    seconds, size = time.perf_counter() - start, built.subject.path.stat().st_size
+    seconds, size = time.perf_counter() - start, model_files.size(built.subject.path)
     LOG.info("%s built and evaluated in %.1f s: %d bytes", built.name, seconds, size)
     return built
 

@@ -8,6 +8,7 @@ import onnxruntime
 from pydantic import TypeAdapter
 
 from modelyard.contract.base import Document
+from modelyard_compressor import model_files
 from modelyard_compressor.macs import FLOAT, INTEGER, macs
 from modelyard_compressor.sessions import Feed, session_options
 
@@ -39,6 +40,10 @@ def execute(path: Path, feed: Feed, scratch: Path) -> Execution:
     options = session_options(1)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(fused)
+    if model_files.is_large(path):
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", model_files.data_file(fused).name
+        )
     options.enable_profiling = True
     options.profile_file_prefix = str(scratch / f"{path.stem}-profile")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -46,7 +51,7 @@ def execute(path: Path, feed: Feed, scratch: Path) -> Execution:
     profile = Path(session.end_profiling())
     execution = _counted(onnx.load(fused), _EVENTS.validate_json(profile.read_bytes()))
     profile.unlink()
-    fused.unlink()
+    model_files.remove(fused)
     return execution
 
 

@@ -1,6 +1,5 @@
 """What was tried before this pod began? Finished trials lie below the output, and are not tried again."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from modelyard.contract.base import Document
 from modelyard.contract.digest import digest_of_json, short
 from modelyard.storage.errors import StorageError
 from modelyard.storage.store import Store
+from modelyard_compressor import model_files
 from modelyard_compressor.accuracy import Scores
 from modelyard_compressor.executed import Execution
 from modelyard_compressor.trials import Trial
@@ -64,7 +64,10 @@ class Ledger:
         if record.error is not None:
             return Finished(record)
         model = scratch / f"{trial.name}.onnx"
-        shutil.copyfile(place.fetch(_MODEL), model)
+        kept = place.fetch(_MODEL)
+        if place.has(model_files.data_file(kept).name):
+            place.fetch(model_files.data_file(kept).name)
+        model_files.copy(kept, model)
         return Finished(record, model, np.load(place.fetch(_SCORES), allow_pickle=False))
 
     def begin(self, trial: Trial) -> int:
@@ -88,7 +91,7 @@ class Ledger:
         """Keep a result; a pod that is killed meanwhile leaves none. Raises StorageError."""
         with self._place(record.trial).staged(_RECORD, replace=True) as staging:
             if model is not None and scores is not None:
-                shutil.copyfile(model, staging / _MODEL)
+                model_files.copy(model, staging / _MODEL)
                 np.save(staging / _SCORES, scores, allow_pickle=False)
             (staging / _RECORD).write_text(record.to_json())
 

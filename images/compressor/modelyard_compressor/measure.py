@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from modelyard.contract.runs import CompressRun
-from modelyard_compressor import accuracy, latency
+from modelyard_compressor import accuracy, latency, model_files
 from modelyard_compressor.accuracy import Scores
 from modelyard_compressor.data import DataSet
 from modelyard_compressor.failures import CompressionError
@@ -71,7 +71,7 @@ def measure(
 def _figures(subject: Subject, run: CompressRun, latencies: list[Latency]) -> Figures:
     return Figures(
         accuracy=accuracy.accuracy(run.metric, subject.scores),
-        size_bytes=subject.path.stat().st_size,
+        size_bytes=model_files.size(subject.path),
         latencies=latencies,
     )
 

@@ -26,8 +26,6 @@ _WATCHED = 5
 _ALIVE = 3
 """Of the largest activation of a batch, in each model that is loaded: what a session keeps for its next run."""
 _FLOAT_BYTES = 4
-_SMALL = 64
-"""Elements of a weight that may be a shape, an axis or a repeat that other shapes follow from."""
 
 
 def at_least(model_bytes: int) -> int:
@@ -73,19 +71,3 @@ def parse_limit(text: str) -> int | None:
     """The limit in the text of ``memory.max`` or ``memory.limit_in_bytes``."""
     word = text.strip()
     return int(word) if word.isdigit() and int(word) < _UNLIMITED else None
-
-
-def outline(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its large weights as inputs, so as shapes alone: inferring shapes would copy them."""
-    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    bare.graph.node.extend(model.graph.node)
-    bare.graph.output.extend(model.graph.output)
-    bare.graph.value_info.extend(model.graph.value_info)
-    given = {value.name for value in model.graph.input}
-    bare.graph.input.extend(model.graph.input)
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL:
-            bare.graph.initializer.append(tensor)
-        elif tensor.name not in given:
-            bare.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return bare

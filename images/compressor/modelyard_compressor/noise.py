@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from modelyard_compressor import model_files
 from modelyard_compressor.sessions import Feed, Tensor, open_session
 
 _SUFFIX = "_DequantizeLinear_Output"
@@ -89,5 +90,5 @@ def _watching(model: onnx.ModelProto, names: list[str], path: Path) -> Path:
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
-    onnx.save(watched, path)
+    model_files.save(watched, path)
     return path

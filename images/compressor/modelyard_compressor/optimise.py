@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from modelyard_compressor import model_files
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.folding import fold_biases
 from modelyard_compressor.shapes import infer_shapes
@@ -32,16 +33,24 @@ def optimise(source: Path, target: Path) -> None:
     model = onnx.load(target)
     fold_biases(model, infer_shapes(model, {}))
     _drop_unused_domains(model)
-    onnx.save(model, target)
+    model_files.save(model, target)
 
 
 def _prepare(source: Path, target: Path, *, symbolic: bool) -> None:
     # onnxruntime logs an error and goes on with the graph as it was, so an error logged counts as one raised.
     errors = _Errors()
+    model_files.remove(target)
     logger = logging.getLogger(quant_pre_process.__module__)
     logger.addHandler(errors)
     try:
-        quant_pre_process(source, target, skip_symbolic_shape=not symbolic)
+        quant_pre_process(
+            source,
+            target,
+            skip_symbolic_shape=not symbolic,
+            save_as_external_data=model_files.is_large(source),
+            all_tensors_to_one_file=True,
+            external_data_location=model_files.data_file(target).name,
+        )
     except Exception as error:
         raise _failure(str(error)) from error
     finally:

@@ -16,8 +16,9 @@ from modelyard_compressor.custom_metric import imported
 from modelyard_compressor.data import DEFAULT_FILES, DataSet, Role, read_data, shared_samples
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.measure import Subject, check_batch_sizes
-from modelyard_compressor.memory import at_least, estimate, memory_limit, outline, within_limit
+from modelyard_compressor.memory import at_least, estimate, memory_limit, within_limit
 from modelyard_compressor.sessions import Model, Tensor
+from modelyard_compressor.shapes import outline
 from modelyard_compressor.source import Source, open_source
 from modelyard_compressor.trials import Trial, plan, sampled
 from modelyard_compressor.versions import fitted, runtime_limits

@@ -12,6 +12,7 @@ from modelyard.contract.reports import PublishedArtifact
 from modelyard.contract.runs import CompressRun
 from modelyard.storage import artifacts
 from modelyard.storage.errors import StorageError
+from modelyard_compressor import model_files
 from modelyard_compressor.data import DataSet
 from modelyard_compressor.measure import Subject, load
 from modelyard_compressor.source import Source
@@ -34,7 +35,7 @@ def publish(
     same data gives the same bytes, hence the same digest. Raises StorageError, among them CandidateChanged where the
     copy does not answer as the candidate did when it was measured.
     """
-    shutil.copyfile(selected.path, scratch / MODEL_FILE)
+    model_files.copy(selected.path, scratch / MODEL_FILE)
     for name in (CALIBRATION_FILE, EVALUATION_FILE):
         if source.manifest.file(name) is not None:
             shutil.copyfile(source.directory / name, scratch / name)

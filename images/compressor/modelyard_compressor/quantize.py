@@ -11,6 +11,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.registry import QDQRegistry
 
+from modelyard_compressor import model_files
 from modelyard_compressor.calibration import CalibrationReader
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.half import store_in_half
@@ -66,11 +67,12 @@ def build_static(
             calibrate_method=CalibrationMethod[trial.calibration_method],
             extra_options={"CalibStridedMinMax": reader.stride},
             calibration_cache_path=ranges,
+            use_external_data_format=model_files.is_large(source),
         )
     if excluded:
         model = onnx.load(target)
         shield(model, excluded)
-        onnx.save(model, target)
+        model_files.save(model, target)
 
 
 def build_dynamic(trial: Trial, source: Path, target: Path, excluded: Sequence[str]) -> None:
@@ -83,6 +85,7 @@ def build_dynamic(trial: Trial, source: Path, target: Path, excluded: Sequence[s
         reduce_range=trial.reduce_range,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=_with_products_of_gemm(excluded),
+        use_external_data_format=model_files.is_large(source),
     )
 
 
@@ -101,14 +104,14 @@ def build_int4(source: Path, target: Path, excluded: Sequence[str]) -> None:
         nodes_to_exclude=_with_products_of_gemm(excluded),
     )
     quantizer.process()
-    onnx.save(quantizer.model.model, target)
+    model_files.save(quantizer.model.model, target)
 
 
 def build_half(source: Path, target: Path) -> None:
     """Store weights in 16 bits."""
     model = onnx.load(source)
     store_in_half(model)
-    onnx.save(model, target)
+    model_files.save(model, target)
 
 
 def check_quantized(trial: Trial, target: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from modelyard_compressor import model_files
 from modelyard_compressor.activations import channel_axes, observe
 from modelyard_compressor.bias import correct_biases, give_biases
 from modelyard_compressor.calibration import CalibrationReader
@@ -46,7 +47,7 @@ def repair(
     axes = channel_axes(model, shapes)
     seen = observe(model, axes, reader, scratch, threads) if reader is not None else None
     groups = equalise(model, shapes, {name: of.largest for name, of in seen.items()} if seen is not None else None)
-    onnx.save(model, target)
+    model_files.save(model, target)
     _check(source, target, probe, threads)
     if groups and reader is not None:
         seen = observe(model, axes, reader, scratch, threads)
@@ -59,7 +60,7 @@ def correct(quantized: Path, repaired: Repaired) -> int:
     model = onnx.load(quantized)
     changed = correct_biases(model, onnx.load(repaired.path), repaired.means)
     if changed:
-        onnx.save(model, quantized)
+        model_files.save(model, quantized)
     return changed
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from modelyard.contract.artifact import MODEL_FILE, ArtifactReference, Manifest
 from modelyard.contract.runs import ArtifactPlace
 from modelyard.storage.artifacts import open_artifact
+from modelyard_compressor import model_files
 from modelyard_compressor.failures import CompressionError
 
 
@@ -24,8 +25,8 @@ class Source:
 
     @property
     def model_bytes(self) -> int:
-        """The size of the ONNX file."""
-        return self.model.stat().st_size
+        """The size of the ONNX file, and of the one with its weights where they are apart."""
+        return model_files.size(self.model)
 
 
 def open_source(place: ArtifactPlace) -> Source:

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, version_converter
 
+from modelyard_compressor import model_files
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.sessions import session_options
 
@@ -53,7 +54,7 @@ def fitted(source: Path, limits: Limits, target: Path) -> Path:
     if limits.ir is not None:
         # What later IR versions added is refused by name when the model is loaded.
         model.ir_version = min(model.ir_version, limits.ir)
-    onnx.save(model, target)
+    model_files.save(model, target)
     LOG.info("the model was converted to what onnxruntime takes: opset %s, IR version %s", limits.opset, limits.ir)
     return target
 

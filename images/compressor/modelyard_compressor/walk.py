@@ -22,7 +22,7 @@ from modelyard.contract.reports import (
 )
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.store import open_store
-from modelyard_compressor import gates
+from modelyard_compressor import gates, model_files
 from modelyard_compressor.attempts import Attempts, Built
 from modelyard_compressor.compose import Outcome, compose, provenance
 from modelyard_compressor.failures import CompressionError
@@ -140,7 +140,7 @@ def _workbench(source: Path, prepared: Prepared, run: CompressRun, scratch: Path
         optimise(source, float_model)
     model = onnx.load(float_model if run.optimise else source)
     name_nodes(model)
-    onnx.save(model, float_model)
+    model_files.save(model, float_model)
     batch = prepared.baseline.model.batch or 1
     probe = prepared.evaluation.rows(np.arange(batch) % len(prepared.evaluation))
     return Workbench(float_model, scratch, probe, prepared.drawn, batch, run.threads)

@@ -9,7 +9,8 @@ import pytest
 
 from modelyard.contract.reports import EXIT_FINAL
 from modelyard_compressor import memory
-from modelyard_compressor.memory import estimate, outline, parse_limit
+from modelyard_compressor.memory import estimate, parse_limit
+from modelyard_compressor.shapes import outline
 from whole_runs import Files, compress, source_artifact
 
 

@@ -1,14 +1,18 @@
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from tests.conformance.models import MODELS
 
-from modelyard.contract.artifact import TensorSpec
-from modelyard.contract.runs import ServeRun
+from modelyard.contract.artifact import Lineage, TensorSpec
+from modelyard.contract.digest import digest_of_bytes
+from modelyard.contract.runs import ArtifactPlace, ServeRun
+from modelyard.storage import artifacts
 from modelyard_server.errors import RequestError, StartError
 from modelyard_server.session import Model, open_model
 from modelyard_server.start import started
@@ -53,6 +57,23 @@ GATHER = model(
 def test_outputs_come_in_the_order_asked_for(publish: Publish) -> None:
     loaded = load(publish(GATHER, [INDEX], [VALUE]))
     assert [tensor.tolist() for tensor in loaded.run({"index": np.array([2, 0])}, ["value"])] == [[2, 0]]
+
+
+def test_weights_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    onnx.save(
+        onnx.load_from_string(GATHER), folder / "model.onnx", save_as_external_data=True,
+        location="model.onnx.data", size_threshold=0,
+    )  # fmt: skip
+    lineage = Lineage(kind="CompressionJob", name="large", namespace="test", spec_digest=digest_of_bytes(b""))
+    manifest = artifacts.manifest_of(folder, [INDEX], [VALUE], {}, {}, lineage)
+    reference = artifacts.publish(folder, manifest, f"file://{tmp_path}/store")
+
+    loaded = load(ServeRun(name="large", artifact=ArtifactPlace(uri=reference.uri, digest=reference.digest)))
+
+    assert [file.path for file in manifest.files] == ["model.onnx", "model.onnx.data"]
+    assert loaded.run({"index": np.array([2, 0])}, ["value"])[0].tolist() == [2, 0]
 
 
 def test_texts_go_through_the_model(publish: Publish) -> None:
