@@ -5,10 +5,16 @@ import onnx
 from modelyard.contract.base import Document
 from modelyard_compressor.noise import Decibels, noise_after
 
-_SUFFIXES = ("_quantized", "_Transposed")
-"""What onnxruntime appends to the name of a weight that it quantized, or turned Gemm into MatMul for."""
+_SUFFIXES = ("_quantized", "_Transposed", ".half")
+"""What is appended to a weight's name where it is quantized, turned for a MatMul in place of Gemm, or halved."""
 
-_WEIGHT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT32)
+_WEIGHT_TYPES = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.INT8,
+    onnx.TensorProto.UINT8,
+    onnx.TensorProto.INT32,
+)
 """Biases of static models are INT32, embeddings of dynamic ones UINT8. INT64 holds shapes and axes."""
 
 

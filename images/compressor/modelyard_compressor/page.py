@@ -19,7 +19,9 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=readable_size, milliseconds=readable_milliseconds, percent=readable_percent)
+    environment.filters.update(
+        size=readable_size, figure=readable_figure, milliseconds=readable_milliseconds, percent=readable_percent
+    )
     pictures = [
         ("Latency", "All timed calls, source and candidate in turns.", plots.latencies(report)),
         (
@@ -54,6 +56,11 @@ def readable_size(size_bytes: int) -> str:
 def readable_milliseconds(value: float) -> str:
     """To three significant digits."""
     return f"{value:.3g}{_SPACE}ms" if value < 999.5 else f"{value:.0f}{_SPACE}ms"
+
+
+def readable_figure(decimal: str) -> str:
+    """To four significant digits, with a true minus sign."""
+    return f"{float(decimal):.4g}".replace("-", "−", 1)
 
 
 def readable_percent(share: float) -> str:

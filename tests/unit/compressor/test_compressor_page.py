@@ -14,6 +14,7 @@ from modelyard_compressor.latency import Milliseconds, speedup, summarise
 from modelyard_compressor.layers import Layer
 from modelyard_compressor.page import (
     readable_difference,
+    readable_figure,
     readable_milliseconds,
     readable_score,
     readable_size,
@@ -114,6 +115,7 @@ def test_sizes_are_readable(size: int, text: str) -> None:
 def test_figures_carry_their_units() -> None:
     assert (readable_milliseconds(0.03211), readable_milliseconds(1234.4)) == ("0.0321\u00a0ms", "1234\u00a0ms")
     assert (readable_score("Top1", 0.98765), readable_score("Rmse", 0.98765)) == ("98.77\u00a0%", "0.9877")
+    assert (readable_figure("0.976520"), readable_figure("-0.000794898")) == ("0.9765", "−0.0007949")
     assert readable_difference("Top1", -0.001) == "−0.10\u00a0pp"
     assert readable_difference("Cosine", 0.00123, plus="+") == "+0.00123"
     assert readable_difference("Top1", -0.0) == "0.00\u00a0pp"
