@@ -14,7 +14,7 @@ from modelyard.contract.artifact import Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_json
 from modelyard.contract.reports import Termination
 from modelyard.contract.runs import ArtifactPlace, CompressRun, GatesRun, MetricRun, Place, QuantizeRun, RunIdentity
-from modelyard.kinds.compressionjob.model import Quantize
+from modelyard.kinds.compressionjob.recipe import Quantize
 from modelyard.storage.artifacts import manifest_of, open_artifact, publish
 from modelyard_compressor.__main__ import main as compress
 

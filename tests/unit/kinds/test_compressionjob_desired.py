@@ -160,7 +160,7 @@ def test_the_source_is_pinned_when_it_is_first_seen() -> None:
             ONE_DIGEST,
             "calibration and evaluation have one digest",
         ),
-        ("{recipe: [{}]}", "set exactly one of optimise and quantize in each step"),
+        ("{recipe: [{}]}", "set exactly one of prune, lowRank, distil, optimise and quantize in each step"),
         ("{recipe: [{optimise: {}}]}", "recipe: exactly one quantize step, and it is the last"),
         ("{recipe: [{quantize: {}}, {optimise: {}}]}", "recipe: exactly one quantize step, and it is the last"),
         (

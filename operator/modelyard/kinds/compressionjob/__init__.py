@@ -1,6 +1,6 @@
 """CompressionJob: int8 ONNX that passed its gates where it will serve."""
 
-from modelyard.api.workloads import ConfigMap, Job
+from modelyard.api.workloads import ConfigMap, Job, Service
 from modelyard.engine.kind import Kind, PrinterColumn
 from modelyard.kinds.compressionjob.desired import desired, references
 from modelyard.kinds.compressionjob.model import CompressionJob
@@ -16,7 +16,7 @@ KIND = Kind(
     desired=desired,
     observe=observe,
     revisit=revisit,
-    child_types=(ConfigMap, Job),
+    child_types=(ConfigMap, Service, Job),
     columns=(
         PrinterColumn("State", ".status.state"),
         PrinterColumn("Speedup", ".status.selected.speedup"),
@@ -28,6 +28,7 @@ KIND = Kind(
     conditions={
         "Running": "The pod runs.",
         "Suspended": "No pod is there, and none will be until spec.suspend is false.",
+        "Tuned": "The models that prune and lowRank make are published, with their digests in the status.",
         "Evaluated": "A candidate was measured.",
         "GatesPassed": "The candidate holds all gates.",
         "ArtifactReady": "The artefact is published, with the digest in the status.",

@@ -1,4 +1,4 @@
-"""The children that a CompressionJob should have: a run file and one Job. Pure."""
+"""The children that a CompressionJob should have: a run file and one Job, and what tunes before. Pure."""
 
 from collections.abc import Sequence
 
@@ -33,12 +33,15 @@ from modelyard.contract.runs import (
     QuantizeRun,
     RunIdentity,
     SearchRun,
+    StartRun,
 )
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.claims import claim_references
+from modelyard.kinds.code import code_reference
 from modelyard.kinds.compressionjob.model import CalibrationSet, CompressionJob, DataSet
 from modelyard.kinds.compressionjob.parallel import spread
 from modelyard.kinds.compressionjob.suspension import held, kept
+from modelyard.kinds.compressionjob.tuning import code_name, tuning_children
 from modelyard.kinds.handoff import Handoff, given, handoff
 from modelyard.kinds.reporting import address, certificate_file, token_mounts
 
@@ -59,10 +62,12 @@ def references(job: CompressionJob) -> list[SourceReference]:
         found.append(SourceReference("spec.source.trainingJob", key))
     if job.status.completion_time is not None:
         return found
+    found += code_reference(job.spec.code, namespace, code_name(job))
     uris = {
         "spec.source.artifact.uri": job.spec.source.artifact.uri if job.spec.source.artifact else None,
         "spec.data.calibration.uri": job.spec.data.calibration.uri,
         "spec.data.evaluation.uri": job.spec.data.evaluation.uri if job.spec.data.evaluation else None,
+        "spec.data.training.uri": job.spec.data.training.uri if job.spec.data.training else None,
         "spec.output.uri": job.spec.output.uri,
     }
     return [*found, *claim_references(namespace, uris)]
@@ -74,23 +79,29 @@ def source_of(job: CompressionJob, sources: Sources) -> Handoff:
     return given(pinned) if pinned is not None else handoff(references(job)[0], sources)
 
 
-def missing_claim(job: CompressionJob, sources: Sources) -> SourceReference | None:
-    """The first claim that does not exist."""
-    return next(
-        (each for each in references(job) if each.key.kind == "PersistentVolumeClaim" and each.key not in sources), None
-    )
+def missing(job: CompressionJob, sources: Sources) -> SourceReference | None:
+    """The first claim or ConfigMap that does not exist; the source job is told of by ``source_of``."""
+    return next((each for each in references(job) if each.key.kind != "TrainingJob" and each.key not in sources), None)
 
 
 def desired(job: CompressionJob, sources: Sources, children: Children, settings: Settings) -> Sequence[KubeObject]:
-    """The run file and the Job, once there is something to compress; a suspended or finished job gets nothing new."""
+    """The run file and the Job, once there is something to compress; a suspended or finished job gets nothing new.
+
+    What tunes the model comes first, where the recipe asks for it.
+    """
     artifact = source_of(job, sources).artifact
     if job.status.completion_time is not None or artifact is None:
         return children.objects
     if held(job, children):
         return kept(children)
-    if not children.objects and missing_claim(job, sources) is not None:
+    if not children.objects and missing(job, sources) is not None:
         return ()
-    return [run_config(job, artifact, settings), compression_job(job, artifact, settings)]
+    tuning = tuning_children(job, artifact, sources, children, settings) if job.spec.tunes else []
+    if job.spec.tunes and not job.status.tuned:
+        return tuning
+    # What tuned stays for its logs; once its models are pinned, nothing of it is made again.
+    tuning = [child for child in tuning if children.find(type(child), child.metadata.name) is not None]
+    return [*tuning, run_config(job, artifact, settings), compression_job(job, artifact, settings)]
 
 
 def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) -> ConfigMap:
@@ -101,6 +112,10 @@ def run_config(job: CompressionJob, source: StoredArtifact, settings: Settings) 
     run = CompressRun(
         identity=RunIdentity(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         source=ArtifactPlace(uri=source.uri, digest=source.digest, secret=source.secret),
+        starts=[
+            StartRun(name=each.name, uri=each.uri, digest=each.digest, secret=each.secret) for each in job.status.tuned
+        ]
+        or None,
         calibration=_data(calibration),
         evaluation=_data(spec.data.evaluation),
         calibration_samples=calibration.samples,

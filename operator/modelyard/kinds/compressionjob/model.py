@@ -4,25 +4,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelyard.api.base import Model, Observed, rule, transition_rule, unchanged
-from modelyard.api.containers import PodOptions, ResourceRequirements
+from modelyard.api.base import Model, rule, transition_rule, unchanged
+from modelyard.api.containers import Accelerator, PodOptions, ResourceRequirements
 from modelyard.api.quantities import DecimalString
 from modelyard.api.references import DigestString, Folder, LocalReference, Location, StoredArtifact, Uri
-from modelyard.api.resource import Resource, Status
-from modelyard.contract.reports import (
-    Candidate,
-    Environment,
-    GateResult,
-    Measurement,
-    MemoryReport,
-    ParetoPoint,
-    PublishedArtifact,
-    ReportLocation,
-    TrialCounts,
-)
+from modelyard.api.resource import Resource
+from modelyard.kinds.code import Code
+from modelyard.kinds.compressionjob.recipe import Distil, LowRank, Optimise, Prune, Quantize, Step
+from modelyard.kinds.compressionjob.status import CompressionJobStatus
+
+_TUNES = "self.recipe.exists(step, has(step.prune) || has(step.lowRank))"
+_PLACE = "has(step.prune) ? 0 : has(step.lowRank) ? 1 : has(step.distil) ? 2 : has(step.optimise) ? 3 : 4"
 
 IMMUTABLE = (
-    "image", "source", "data", "metric", "recipe", "search", "target", "gates", "output", "backoff_limit", "pod",
+    "image", "source", "data", "code", "entrypoint", "trainer_image", "tuning", "metric", "recipe", "search", "target",
+    "gates", "output", "backoff_limit", "pod",
 )  # fmt: skip
 """Fields that every pod must find as the first did: all but ``suspend``."""
 BUILT_IN_METRICS = ("Top1", "F1", "Rmse", "Cosine")
@@ -75,6 +71,8 @@ class Data(Model):
     """Never seen by the evaluation."""
     evaluation: DataSet | None = None
     """With an array named labels. Default: eval.npz of the source artefact."""
+    training: DataSet | None = None
+    """With an array named labels; for the fine-tune after prune and lowRank. Best without samples of the evaluation."""
 
     @rule(
         "!has(self.evaluation) || !has(self.calibration.uri) || self.evaluation.uri != self.calibration.uri",
@@ -123,29 +121,6 @@ class Metric(Model):
         return self.higher_is_better is None or self.entrypoint is not None
 
 
-class Quantize(Model):
-    """Fewer bits in place of floats. Each list is a search axis: every combination is a trial."""
-
-    mode: Annotated[
-        list[Literal["Auto", "Static", "Dynamic", "Int4", "Float16"]], Field(min_length=1, max_length=5)
-    ] = ["Auto"]
-    """Static: convolutions, with calibration. Dynamic: matrix products only. Auto: one of these, by the model's
-    operators. Int4: weights of matrix products in four bits. Float16: weights stored in 16 bits, computed in 32.
-    """
-    per_channel: Annotated[list[bool], Field(min_length=1, max_length=2)] = [True, False]
-    """One scale for each output channel of a weight."""
-    range_repair: Annotated[list[bool], Field(min_length=1, max_length=2)] = [True, False]
-    """Even out the ranges of channels before, and correct biases after. The float function stays the same."""
-    reduce_range: Literal["Auto", "Always", "Never"] = "Auto"
-    """Seven-bit weights. Auto: where the CPU has no VNNI and would saturate."""
-    calibration_method: Annotated[
-        list[Literal["MinMax", "Entropy", "Percentile"]], Field(min_length=1, max_length=3)
-    ] = ["MinMax"]
-    """How ranges follow from the calibration data."""
-    accuracy_fallback_nodes: Annotated[int, Field(ge=0, le=256)] = 8
-    """At most so many nodes stay in float, the noisiest first, where a trial would not hold gates.maxAccuracyDrop."""
-
-
 class Search(Model):
     """How long to search. A trial that cannot be built or run is infeasible, and the others go on."""
 
@@ -157,21 +132,33 @@ class Search(Model):
     """So many pods build trials at once; one of them measures all of them when they are built, and publishes."""
 
 
-class Optimise(Model):
-    """Graph optimisation before quantization; it has no options yet."""
+class ModelEntrypoint(Model):
+    """What gives the model that the source was trained as; the source's weights are loaded into it."""
+
+    script: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+    """A file of the code. It is imported: what it trains must stand under ``if __name__ == "__main__":``."""
+    model: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """A function or class in it, without arguments, that gives the nn.Module."""
 
 
-class Step(Model):
-    """One step of the recipe. Exactly one is set."""
+class Tuning(Model):
+    """The pods that prune, factorise and fine-tune, all processes together as in a TrainingJob."""
 
-    optimise: Optimise | None = None
-    """Fold constants and fuse operators."""
-    quantize: Quantize | None = None
-    """Quantize to eight bits."""
+    nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Number of pods."""
+    procs_per_node: Annotated[int | None, Field(ge=1, le=64)] = None
+    """Processes in each pod. Default: the accelerators asked for, else 1."""
+    resources: ResourceRequirements = ResourceRequirements()
+    """For each pod."""
+    accelerator: Accelerator | None = None
+    """GPUs for each pod."""
 
-    @rule("has(self.optimise) != has(self.quantize)", "set exactly one of optimise and quantize in each step")
-    def _one_step(self) -> bool:
-        return (self.optimise is None) != (self.quantize is None)
+    @property
+    def ranks_per_node(self) -> int:
+        """Processes in each pod, with the default resolved."""
+        if self.procs_per_node is not None:
+            return self.procs_per_node
+        return self.accelerator.count if self.accelerator is not None else 1
 
 
 class Target(Model):
@@ -216,13 +203,21 @@ class CompressionJobSpec(Model):
 
     image: Annotated[str | None, Field(min_length=1, max_length=512)] = None
     """The compressor image. Default: the one that the operator was installed with."""
+    trainer_image: Annotated[str | None, Field(min_length=1, max_length=512)] = None
+    """The image in which prune and lowRank run. Default: the trainer that the operator was installed with."""
+    code: Code | None = None
+    """The code with the model's class, for prune and lowRank."""
+    entrypoint: ModelEntrypoint | None = None
+    """Which function or class of the code gives the model, for prune and lowRank."""
+    tuning: Tuning | None = None
+    """The pods of prune and lowRank. Default: one with one process."""
     source: CompressionSource
     """The model to compress."""
     data: Data = Data()
     """Calibration and evaluation data. Default: what the source artefact brings."""
     metric: Metric = Metric()
     """How accuracy is measured."""
-    recipe: Annotated[list[Step], Field(min_length=1, max_length=2)] = [
+    recipe: Annotated[list[Step], Field(min_length=1, max_length=5)] = [
         Step(optimise=Optimise()),
         Step(quantize=Quantize()),
     ]
@@ -247,7 +242,34 @@ class CompressionJobSpec(Model):
         "recipe: exactly one quantize step, and it is the last",
     )
     def _quantize_is_last(self) -> bool:
-        return [step.quantize is not None for step in self.recipe] in ([True], [False, True])
+        quantized = [step.quantize is not None for step in self.recipe]
+        return quantized[-1] and sum(quantized) == 1
+
+    @rule(
+        f"self.recipe.map(step, {_PLACE}).isSorted()"
+        " && [0, 1, 2, 3].all(place, self.recipe.filter(step, place == (" + _PLACE + ")).size() <= 1)",
+        "recipe: the steps in the order prune, lowRank, distil, optimise, quantize, each at most once",
+    )
+    def _steps_are_in_order(self) -> bool:
+        places = [step.place for step in self.recipe]
+        return places == sorted(set(places))
+
+    @rule(
+        f"!({_TUNES}) || (has(self.code) && has(self.entrypoint) && has(self.data) && has(self.data.training))",
+        "recipe: prune and lowRank change the model's class and train it again: set code, entrypoint and data.training",
+    )
+    def _tuning_has_what_it_needs(self) -> bool:
+        return not self.tunes or None not in (self.code, self.entrypoint, self.data.training)
+
+    @rule(
+        f"{_TUNES} || !(has(self.code) || has(self.entrypoint) || has(self.trainerImage) || has(self.tuning)"
+        " || (has(self.data) && has(self.data.training)) || self.recipe.exists(step, has(step.distil)))",
+        "code, entrypoint, trainerImage, tuning, data.training and a distil step are for prune and lowRank: add such a"
+        " step to the recipe, or leave them out",
+    )
+    def _what_tunes_is_used(self) -> bool:
+        given = (self.code, self.entrypoint, self.trainer_image, self.tuning, self.data.training, self.distil)
+        return self.tunes or all(each is None for each in given)
 
     @transition_rule(unchanged(*IMMUTABLE), "cannot be changed; delete the job, or give the new one another name")
     def _immutable(self, old: "CompressionJobSpec") -> bool:
@@ -258,52 +280,25 @@ class CompressionJobSpec(Model):
         """The quantize step."""
         return next(step.quantize for step in self.recipe if step.quantize is not None)
 
+    @property
+    def prune(self) -> Prune | None:
+        """The prune step, if there is one."""
+        return next((step.prune for step in self.recipe if step.prune is not None), None)
 
-class CompressionProgress(Observed):
-    """How far the pod is."""
+    @property
+    def low_rank(self) -> LowRank | None:
+        """The lowRank step, if there is one."""
+        return next((step.low_rank for step in self.recipe if step.low_rank is not None), None)
 
-    stage: str
-    """What it does now."""
-    step: int
-    """Steps done in this stage."""
-    total_steps: int | None = None
-    """Steps of this stage."""
+    @property
+    def distil(self) -> Distil | None:
+        """The distil step, if there is one."""
+        return next((step.distil for step in self.recipe if step.distil is not None), None)
 
-
-class CompressedArtifact(PublishedArtifact):
-    """The published artefact and the one that it was made from."""
-
-    parent_digest: str
-    """Digest of the source artefact."""
-    secret_ref: LocalReference | None = None
-    """The Secret with the keys to where it lies, from output.secretRef; what follows uses it too."""
-
-
-class CompressionJobStatus(Status):
-    """How the compression goes, and what came of it."""
-
-    source: StoredArtifact | None = None
-    """The source artefact, pinned when it was first seen."""
-    progress: CompressionProgress | None = None
-    """How far it is."""
-    memory: MemoryReport | None = None
-    """What it takes, as the pod estimates before it begins; with a lower limit the job fails then."""
-    environment: Environment | None = None
-    """Where it was measured."""
-    baseline: Measurement | None = None
-    """The source model."""
-    selected: Candidate | None = None
-    """The best candidate."""
-    gates: Annotated[list[GateResult], Field(max_length=16)] = []
-    """Each gate's verdict on it."""
-    trials: TrialCounts | None = None
-    """What became of the planned trials."""
-    pareto: Annotated[list[ParetoPoint], Field(max_length=20)] = []
-    """Trials that no other one beats in accuracy, latency and size together, the fastest first."""
-    artifact: CompressedArtifact | None = None
-    """The published artefact; what follows pins this digest."""
-    report: ReportLocation | None = None
-    """The report of all trials."""
+    @property
+    def tunes(self) -> bool:
+        """Whether a step needs the model's class."""
+        return self.prune is not None or self.low_rank is not None
 
 
 class CompressionJob(Resource):

@@ -10,22 +10,22 @@ from modelyard.api.pods import Pod
 from modelyard.api.resource import settled
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import ProgressReport, Termination
-from modelyard.kinds.compressionjob.desired import child_name, missing_claim, references, source_of
-from modelyard.kinds.compressionjob.model import (
-    CompressedArtifact,
-    CompressionJob,
-    CompressionJobStatus,
-    CompressionProgress,
-)
+from modelyard.kinds.causes import cause_of
+from modelyard.kinds.compressionjob.desired import COMPONENT, child_name, missing, references, source_of
+from modelyard.kinds.compressionjob.model import CompressionJob
 from modelyard.kinds.compressionjob.parallel import by_say, last_word
+from modelyard.kinds.compressionjob.status import CompressedArtifact, CompressionJobStatus, CompressionProgress
 from modelyard.kinds.compressionjob.suspension import held, noted, suspended
-from modelyard.kinds.endings import stopped
+from modelyard.kinds.compressionjob.tuning import COMPONENT as TUNER
+from modelyard.kinds.compressionjob.tuning import tuned, tuner_name
+from modelyard.kinds.endings import stopped, termination_of
 from modelyard.kinds.handoff import handoff
 from modelyard.kinds.placement import stuck, unplaced, waits_for
 
 MESSAGE_LIMIT = 4096
 RUNNING = "Running"
 EVALUATED = "Evaluated"
+TUNED = "Tuned"
 GATES_PASSED = "GatesPassed"
 
 
@@ -37,10 +37,18 @@ def observe(job: CompressionJob, sources: Sources, children: Children, now: date
 
 
 def _seen(job: CompressionJob, sources: Sources, children: Children, now: datetime) -> CompressionJobStatus:
-    child = children.find(Job, child_name(job))
-    if child is None:
-        return _waiting(job, sources, now)
-    pods = by_say(children.pods)
+    tuner, child = children.find(Job, tuner_name(job)), children.find(Job, child_name(job))
+    if child is not None:
+        return _compressing(job, child, sources, children, now)
+    if tuner is not None:
+        return _tuning(job, tuner, sources, children, now)
+    return _waiting(job, sources, now)
+
+
+def _compressing(
+    job: CompressionJob, child: Job, sources: Sources, children: Children, now: datetime
+) -> CompressionJobStatus:
+    pods = by_say(_pods_of(COMPONENT, children))
     job = _started(job, sources, pods, children, now)
     said = last_word(pods)
     complete, failed = child.condition("Complete"), child.condition("Failed")
@@ -52,6 +60,36 @@ def _seen(job: CompressionJob, sources: Sources, children: Children, now: dateti
         text = f"{failed.message or failed.reason}; the pod ended without a word"
         return _failed(job, "PodLost", text, now)
     return _working(job, pods, now)
+
+
+def _pods_of(component: str, children: Children) -> list[Pod]:
+    """The pods of that component, the oldest first."""
+    found = children.labelled("app.kubernetes.io/name", component)
+    return sorted(found, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name))
+
+
+def _tuning(
+    job: CompressionJob, tuner: Job, sources: Sources, children: Children, now: datetime
+) -> CompressionJobStatus:
+    """The model is pruned or factorised, and fine-tuned; what comes of that is pinned."""
+    pods = _pods_of(TUNER, children)
+    job = _started(job, sources, pods, children, now)
+    if tuner.condition("Failed"):
+        cause = cause_of([pod for pod in reversed(pods) if pod.failed])
+        return _failed(job, cause.reason, f"tuning: {cause.message}", now)
+    if not tuner.condition("Complete"):
+        return _working(job, pods, now, "spec.tuning.resources", "tuning: ")
+    said = (termination_of(pod) for pod in reversed(pods))
+    found = next((made for each in said if each is not None and (made := tuned(job, each))), None)
+    if found is None:
+        return _failed(job, "ArtifactLost", "tuning: the pods succeeded without a word of what they published", now)
+    job = job.model_copy(update={"status": job.status.model_copy(update={"tuned": found, "progress": None})})
+    return _working(job, (), now)
+
+
+def _tuned(job: CompressionJob) -> list[Condition]:
+    names = ", ".join(each.name for each in job.status.tuned)
+    return [true(TUNED, "Published", names)] if names else []
 
 
 def _hinting(job: CompressionJob, sources: Sources) -> CompressionJobStatus:
@@ -75,9 +113,9 @@ def _waiting(job: CompressionJob, sources: Sources, now: datetime) -> Compressio
     reason: str
     if found.artifact is None:
         reason, text = found.reason, found.message
-    elif (claim := missing_claim(job, sources)) is not None:
-        reason = "PersistentVolumeClaimNotFound"
-        text = f"{claim.field}: PersistentVolumeClaim {claim.key.name!r} not found; create it in the same namespace"
+    elif (absent := missing(job, sources)) is not None:
+        reason = f"{absent.key.kind}NotFound"
+        text = f"{absent.field}: {absent.key.kind} {absent.key.name!r} not found; create it in the same namespace"
     else:
         reason, text = "Starting", "the Job is being created"
     accepted = not reason.endswith("NotFound")
@@ -109,8 +147,15 @@ def _progress(report: ProgressReport) -> CompressionProgress:
     return CompressionProgress(stage=report.stage, step=report.step, total_steps=report.total_steps)
 
 
-def _working(job: CompressionJob, pods: Sequence[Pod], now: datetime) -> CompressionJobStatus:
-    blocked = unplaced(pods, "spec.target.resources")
+def _working(
+    job: CompressionJob,
+    pods: Sequence[Pod],
+    now: datetime,
+    resources: str = "spec.target.resources",
+    doing: str = "",
+) -> CompressionJobStatus:
+    """``resources`` is the field that asks for the pods', and ``doing`` stands before what they say that they do."""
+    blocked = unplaced(pods, resources)
     running = any(pod.ready or pod.finished for pod in pods)
     if blocked is not None:
         state, reason, text = "Pending", blocked.reason, blocked.message
@@ -119,15 +164,16 @@ def _working(job: CompressionJob, pods: Sequence[Pod], now: datetime) -> Compres
         text = "the pod had to leave its node; starts again when it is back"
     elif running:
         state, reason = "Running", "PodRuns"
-        text = job.status.progress.stage.lower() if job.status.progress else "starting"
+        text = doing + (job.status.progress.stage.lower() if job.status.progress else "starting")
     else:
         obstacle = stuck(pods)
         reason = obstacle.reason if obstacle is not None else "PodStarts"
-        state, text = "Starting", f"the pod starts{waits_for(pods)}"
+        state, text = "Starting", f"{doing}the pod starts{waits_for(pods)}"
     return settled(
         job.status, job.metadata.generation, now, state, text,
         [true(conditions.ACCEPTED, "Valid"),
          true(RUNNING, reason, text) if running else false(RUNNING, reason, text),
+         *_tuned(job),
          true(conditions.RECONCILING, state, text)],
     )  # fmt: skip
 
@@ -199,5 +245,5 @@ def _failed(
 def _at_rest(
     job: CompressionJob, state: str, text: str, found: Sequence[Condition], now: datetime
 ) -> CompressionJobStatus:
-    at_rest = [true(conditions.ACCEPTED, "Valid"), false(RUNNING, state), *found]
+    at_rest = [true(conditions.ACCEPTED, "Valid"), false(RUNNING, state), *_tuned(job), *found]
     return settled(job.status, job.metadata.generation, now, state, text, at_rest, ended=True)

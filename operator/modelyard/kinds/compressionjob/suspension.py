@@ -8,7 +8,9 @@ from modelyard.api.conditions import false, settle, true
 from modelyard.api.metadata import KubeObject
 from modelyard.api.resource import settled
 from modelyard.api.workloads import Job
-from modelyard.kinds.compressionjob.model import CompressionJob, CompressionJobStatus
+from modelyard.kinds.compressionjob.model import CompressionJob
+from modelyard.kinds.compressionjob.status import CompressionJobStatus
+from modelyard.kinds.compressionjob.tuning import tuner_name
 
 SUSPENDED = "Suspended"
 RUNNING = "Running"
@@ -17,12 +19,15 @@ RUNNING = "Running"
 def held(job: CompressionJob, children: Children) -> bool:
     """Whether no pod may start now: the job is suspended, or pods of a Job that was deleted have not ended yet.
 
-    Two pods that search at once would build a trial twice. A Job that ended by itself keeps its word.
+    Two pods that search at once would build a trial twice. A Job that ended by itself keeps its word, until that was
+    taken.
     """
     jobs = [child for child in children.objects if isinstance(child, Job)]
-    if any(_ended(child) for child in jobs):
+    alive = [child for child in jobs if not _ended(child)]
+    taken = {tuner_name(job)} if job.status.tuned else set()
+    if any(child.metadata.name not in taken for child in jobs if child not in alive):
         return False
-    return job.spec.suspend or (not jobs and _some_run(children))
+    return job.spec.suspend or (not alive and _some_run(children))
 
 
 def kept(children: Children) -> list[KubeObject]:
