@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from modelyard.contract.base import Document
-from modelyard.contract.digest import Digest, digest_of_json
+from modelyard.contract.digest import Digest, digest_of_json, short
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
@@ -117,3 +117,8 @@ class ArtifactReference(Document):
     """Where it lies."""
     digest: Digest
     """Its digest: that of its manifest."""
+
+
+def artifact_uri(parent: str, digest: Digest) -> str:
+    """Where an artefact lies that was published below the folder ``parent``."""
+    return f"{parent.rstrip('/')}/sha256-{short(digest)}"

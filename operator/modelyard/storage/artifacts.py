@@ -14,8 +14,9 @@ from modelyard.contract.artifact import (
     Manifest,
     Provenance,
     TensorSpec,
+    artifact_uri,
 )
-from modelyard.contract.digest import Digest, digest_of_file, short
+from modelyard.contract.digest import Digest, digest_of_file
 from modelyard.contract.reports import PublishedArtifact, decimal
 from modelyard.storage.disk import storage_error
 from modelyard.storage.errors import MissingError, StorageError
@@ -56,7 +57,7 @@ def publish(directory: Path, manifest: Manifest, parent_uri: str, secret: str | 
     (StorageFull, PublishFailed, DigestMismatch, what ``open_store`` and the storage raise); a reader sees nothing then.
     """
     digest = manifest.digest
-    target_uri = f"{parent_uri.rstrip('/')}/sha256-{short(digest)}"
+    target_uri = artifact_uri(parent_uri, digest)
     reference = PublishedArtifact(
         uri=target_uri,
         digest=digest,

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from modelyard.api import conditions
 from modelyard.api.children import Children, Sources
 from modelyard.api.labels import labels_of
-from modelyard.api.metadata import KubeObject, ObjectKey
+from modelyard.api.metadata import KubeObject
 from modelyard.api.settings import Settings
 from modelyard.api.workloads import ConfigMap, Job, Service, ServiceSpec
-from modelyard.contract.digest import Digest, digest_of_json
+from modelyard.contract.digest import digest_of_json
 from modelyard.engine.kind import SourceReference
 from modelyard.kinds.claims import claim_references
+from modelyard.kinds.code import code_copy, code_digest, code_reference, code_source
 from modelyard.kinds.trainingjob.attempts import (
     attempt_name,
     code_name,
@@ -33,12 +34,9 @@ KEPT_ATTEMPTS = 3
 def references(job: TrainingJob) -> list[SourceReference]:
     """The ConfigMap and the claims that the job needs; once it is finished, the ConfigMap alone."""
     namespace = job.metadata.namespace
-    found = []
-    if job.spec.code is not None and job.spec.code.config_map is not None:
-        key = ObjectKey("ConfigMap", namespace, job.spec.code.config_map.name)
-        copy = ObjectKey("ConfigMap", namespace, code_name(job))
-        # A finished job says when its code was edited since.
-        found.append(SourceReference("spec.code.configMap", key, copy if job.status.completion_time is None else None))
+    # A finished job says when its code was edited since.
+    copy = code_name(job) if job.status.completion_time is None else None
+    found = code_reference(job.spec.code, namespace, copy)
     if job.status.completion_time is not None:
         return found
     checkpoint = job.spec.checkpoint
@@ -63,7 +61,7 @@ def desired(job: TrainingJob, sources: Sources, children: Children, settings: Se
     if not children.objects and (missing(job, sources) is not None):
         return children.objects
     attempt = current_attempt(job)
-    code = code_of(job, children) or code_copy(job, sources)
+    code = code_of(job, children) or _code_copy(job, sources)
     resolved = job.status.resolved or resolve(job, code, job.spec.image or settings.trainer_image)
     current: list[KubeObject] = []
     if not stopping(job) or ended(job_of(job, children, attempt)):
@@ -109,7 +107,7 @@ def resolve(job: TrainingJob, code: ConfigMap | None, image: str) -> Resolved:
     return Resolved(
         spec_hash=digest_of_json(job.spec.model_dump(mode="json", exclude_none=True)),
         image=image,
-        code_digest=_git_digest(job) if code is None else _digest(code),
+        code_digest=code_digest(job.spec.code, code),
     )
 
 
@@ -119,9 +117,8 @@ def code_of(job: TrainingJob, children: Children) -> ConfigMap | None:
     return None if found is None else _copy(job, found.data)
 
 
-def code_copy(job: TrainingJob, sources: Sources) -> ConfigMap | None:
-    """The job's own copy of its code, so that every attempt runs the same bytes."""
-    code = _code(job, sources)
+def _code_copy(job: TrainingJob, sources: Sources) -> ConfigMap | None:
+    code = code_source(job.spec.code, job.metadata.namespace, sources)
     return None if code is None else _copy(job, code.data)
 
 
@@ -139,26 +136,10 @@ def rendezvous_service(job: TrainingJob) -> Service:
 
 def code_changed(job: TrainingJob, sources: Sources) -> bool:
     """Whether the ConfigMap holds other code than the job started with."""
-    code = _code(job, sources)
-    return code is not None and job.status.resolved is not None and _digest(code) != job.status.resolved.code_digest
+    code = code_source(job.spec.code, job.metadata.namespace, sources)
+    resolved = job.status.resolved
+    return code is not None and resolved is not None and code_digest(job.spec.code, code) != resolved.code_digest
 
 
 def _copy(job: TrainingJob, data: dict[str, str]) -> ConfigMap:
-    return ConfigMap(metadata=metadata(job, code_name(job)), data=data, immutable=True)
-
-
-def _code(job: TrainingJob, sources: Sources) -> ConfigMap | None:
-    if job.spec.code is None or job.spec.code.config_map is None:
-        return None
-    found = sources.get(ObjectKey("ConfigMap", job.metadata.namespace, job.spec.code.config_map.name))
-    return None if found is None else ConfigMap.model_validate(found)
-
-
-def _digest(code: ConfigMap) -> Digest:
-    return digest_of_json(dict(code.data))
-
-
-def _git_digest(job: TrainingJob) -> Digest | None:
-    if job.spec.code is None or job.spec.code.git is None:
-        return None
-    return digest_of_json({"url": job.spec.code.git.url, "commit": job.spec.code.git.commit})
+    return code_copy(metadata(job, code_name(job)), data)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from modelyard.api.conditions import is_true, parse_timestamp, timestamp
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import Job
+from modelyard.kinds.causes import cause_of
 from modelyard.kinds.placement import stuck, unplaced
 from modelyard.kinds.trainingjob.attempts import SUSPENDED
-from modelyard.kinds.trainingjob.causes import cause_of
 from modelyard.kinds.trainingjob.model import TrainingJob
 from modelyard.kinds.trainingjob.seen import hosts, started
 from modelyard.kinds.trainingjob.status import Halt

@@ -7,10 +7,10 @@ from pydantic import Field
 from modelyard.api.base import Model, rule, transition_rule, unchanged
 from modelyard.api.containers import Accelerator, PodOptions, ResourceRequirements
 from modelyard.api.resource import Resource
+from modelyard.kinds.code import Code
 from modelyard.kinds.trainingjob.options import (
     Checkpoint,
     Cleanup,
-    Code,
     Elastic,
     Entrypoint,
     EnvironmentVariable,

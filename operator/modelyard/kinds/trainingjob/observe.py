@@ -9,11 +9,11 @@ from modelyard.api.conditions import Condition, false, true, unknown
 from modelyard.api.pods import Pod
 from modelyard.api.resource import settled
 from modelyard.api.workloads import Job
+from modelyard.kinds.causes import cause_of
 from modelyard.kinds.endings import stopped
 from modelyard.kinds.placement import scheduling_note, stuck, unplaced, waits_for
 from modelyard.kinds.trainingjob.accounts import charged
 from modelyard.kinds.trainingjob.attempts import SUSPENDED, current_attempt, ended, job_of, lost, stopping
-from modelyard.kinds.trainingjob.causes import cause_of
 from modelyard.kinds.trainingjob.conclusion import RUNNING, at_rest, cleanup_due, failed, succeeded
 from modelyard.kinds.trainingjob.desired import missing
 from modelyard.kinds.trainingjob.halts import deadline, halt, start_deadline

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from modelyard.api.base import Model, rule
 from modelyard.api.quantities import DecimalString
-from modelyard.api.references import DigestString, Folder, LocalReference, Location, StoredArtifact, Uri
+from modelyard.api.references import DigestString, Folder, Location, StoredArtifact, Uri
 from modelyard.api.variables import Reserved, Variable
 
 RESERVED = Reserved(
@@ -24,30 +24,6 @@ class EnvironmentVariable(Variable):
     @rule(RESERVED.cel, RESERVED.message)
     def _not_reserved(self) -> bool:
         return not RESERVED.holds(self.name)
-
-
-class Git(Model):
-    """Code in a git repository, at one commit."""
-
-    url: Annotated[str, Field(max_length=1024, pattern=r"^(https|ssh|file)://[^\s]+$")]
-    """The repository: https://, ssh:// or, where pods share a file system, file://."""
-    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$", max_length=64)]
-    """The commit in full: every attempt runs the same code, which a branch could not promise."""
-    secret_ref: LocalReference | None = None
-    """A Secret with username and password, or with ssh-privatekey. Default: the repository is public."""
-
-
-class Code(Model):
-    """Where the training code comes from. Exactly one of configMap and git is set."""
-
-    config_map: LocalReference | None = None
-    """A ConfigMap whose keys are file names. It is copied when the job starts: later edits change nothing."""
-    git: Git | None = None
-    """A commit of a git repository, checked out in each pod."""
-
-    @rule("has(self.configMap) != has(self.git)", "set exactly one of configMap and git")
-    def _one_source(self) -> bool:
-        return (self.config_map is None) != (self.git is None)
 
 
 class Input(Location):

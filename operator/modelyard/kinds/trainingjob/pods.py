@@ -8,9 +8,9 @@ from modelyard.api.containers import (
     scratch_mount,
     storage_mounts,
 )
-from modelyard.api.labels import ATTEMPT_LABEL, INDEX_ANNOTATION, labels_of
+from modelyard.api.labels import ATTEMPT_LABEL, labels_of
 from modelyard.api.metadata import ObjectMeta
-from modelyard.api.pods import EnvVar, EnvVarSource, FieldReference, PodTemplate
+from modelyard.api.pods import EnvVar, PodTemplate
 from modelyard.api.quantities import whole_cores
 from modelyard.api.settings import PROGRESS_PATH, Settings
 from modelyard.api.workloads import (
@@ -28,6 +28,8 @@ from modelyard.api.workloads import (
 )
 from modelyard.contract import layout
 from modelyard.contract.reports import EXIT_FINAL
+from modelyard.kinds.code import git_secrets
+from modelyard.kinds.rendezvous import rendezvous_variables
 from modelyard.kinds.reporting import token_mounts
 from modelyard.kinds.trainingjob.attempts import attempt_name, code_name, run_name, service_name
 from modelyard.kinds.trainingjob.model import TrainingJob
@@ -35,8 +37,6 @@ from modelyard.kinds.trainingjob.model import TrainingJob
 COMPONENT = "trainer"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Kueue's webhook suspends a Job with this label until the queue admits it, and from then on owns spec.suspend."""
-RENDEZVOUS_PORT = 29400
-JOIN_TIMEOUT_SECONDS = 600
 MARGIN_SECONDS = 15
 """For ending ranks and writing how it ended, after the time for a last checkpoint."""
 DEFAULT_GRACE_SECONDS = 15
@@ -104,9 +104,7 @@ def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> Pod
     if spec.code is not None and spec.code.config_map is not None:
         mounts.append(config_map_mount(code_name(job), layout.CODE))
     source = spec.checkpoint.from_ if spec.checkpoint is not None else None
-    git = spec.code.git.secret_ref if spec.code is not None and spec.code.git is not None else None
-    keys = [git.name] if git is not None else []
-    mounts.extend(storage_mounts(spec.checkpoint, source, spec.output, *spec.inputs, secrets=keys))
+    mounts.extend(storage_mounts(spec.checkpoint, source, spec.output, *spec.inputs, secrets=git_secrets(spec.code)))
     if spec.inputs:
         mounts.append(scratch_mount(layout.INPUTS))
     mounts.extend(token_mounts(settings))
@@ -132,29 +130,17 @@ def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> Pod
 
 
 def rendezvous(job: TrainingJob, attempt: int) -> list[EnvVar]:
-    """Torchrun's settings: c10d at pod 0, an id of its own for each attempt (torch/distributed/run.py, PET_*)."""
-    name = attempt_name(job, attempt)
-    domain = f"{service_name(job)}.{job.metadata.namespace}.svc"
-    index = EnvVarSource(field_ref=FieldReference(field_path=f"metadata.annotations['{INDEX_ANNOTATION}']"))
-    threads = whole_cores(job.spec.resources.limits.get("cpu")) // job.spec.ranks_per_node
+    """The settings of one attempt."""
     elastic = job.spec.elastic
-    nodes = str(job.spec.nodes) if elastic is None else f"{elastic.min_nodes}:{elastic.max_nodes}"
-    window = "" if elastic is None else f",last_call_timeout={elastic.join_window_seconds}"
-    values = {
-        "PET_NNODES": nodes,
-        "PET_NPROC_PER_NODE": str(job.spec.ranks_per_node),
-        "PET_RDZV_BACKEND": "c10d",
-        "PET_RDZV_ENDPOINT": f"{name}-0.{domain}:{RENDEZVOUS_PORT}",
-        "PET_RDZV_ID": f"{job.metadata.uid}-{attempt}",
-        "PET_RDZV_CONF": f"join_timeout={JOIN_TIMEOUT_SECONDS}{window}",
-        "OMP_NUM_THREADS": str(max(1, threads)),
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-    }
-    return [
-        EnvVar(name="PET_NODE_RANK", value_from=index),
-        EnvVar(name="PET_LOCAL_ADDR", value=f"{name}-$(PET_NODE_RANK).{domain}"),
-        *(EnvVar(name=variable, value=value) for variable, value in values.items()),
-    ]
+    return rendezvous_variables(
+        pods=attempt_name(job, attempt),
+        domain=f"{service_name(job)}.{job.metadata.namespace}.svc",
+        identity=f"{job.metadata.uid}-{attempt}",
+        nodes=str(job.spec.nodes) if elastic is None else f"{elastic.min_nodes}:{elastic.max_nodes}",
+        ranks_per_node=job.spec.ranks_per_node,
+        cores=whole_cores(job.spec.resources.limits.get("cpu")),
+        join_window_seconds=None if elastic is None else elastic.join_window_seconds,
+    )
 
 
 def _progress(job: TrainingJob, settings: Settings) -> list[EnvVar]:

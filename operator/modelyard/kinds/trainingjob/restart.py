@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelyard.kinds.trainingjob.causes import UNCOUNTED, Cause
+from modelyard.kinds.causes import UNCOUNTED, Cause
 from modelyard.kinds.trainingjob.options import Restart, RestartRule
 from modelyard.kinds.trainingjob.status import Restarts
 

@@ -7,13 +7,13 @@ from modelyard.contract.artifact import Lineage
 from modelyard.contract.runs import (
     ArtifactPlace,
     CheckpointRun,
-    GitRun,
     InputRun,
     Objective,
     Place,
     RunIdentity,
     TrainRun,
 )
+from modelyard.kinds.code import git_run
 from modelyard.kinds.reporting import certificate_file
 from modelyard.kinds.trainingjob.attempts import run_name
 from modelyard.kinds.trainingjob.model import TrainingJob
@@ -38,7 +38,7 @@ def _run(job: TrainingJob, attempt: int, resolved: Resolved) -> TrainRun:
         script=spec.entrypoint.script,
         module=spec.entrypoint.module,
         args=spec.entrypoint.args,
-        git=_git(job),
+        git=git_run(job.spec.code),
         inputs=_inputs(job, resolved),
         backend=spec.backend,
         process_restarts=spec.restart.process_restarts,
@@ -56,13 +56,6 @@ def _run(job: TrainingJob, attempt: int, resolved: Resolved) -> TrainRun:
             image=resolved.image,
         ),
     )
-
-
-def _git(job: TrainingJob) -> GitRun | None:
-    if job.spec.code is None or job.spec.code.git is None:
-        return None
-    git = job.spec.code.git
-    return GitRun(url=git.url, commit=git.commit, secret=git.secret_ref.name if git.secret_ref is not None else None)
 
 
 def _inputs(job: TrainingJob, resolved: Resolved) -> list[InputRun]:

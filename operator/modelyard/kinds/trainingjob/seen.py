@@ -9,8 +9,8 @@ from modelyard.api.labels import INDEX_ANNOTATION
 from modelyard.api.pods import Pod
 from modelyard.api.workloads import Job
 from modelyard.contract.reports import ProgressReport, Termination
+from modelyard.kinds.causes import Cause, noticed
 from modelyard.kinds.endings import termination_of
-from modelyard.kinds.trainingjob.causes import Cause, noticed
 from modelyard.kinds.trainingjob.desired import code_of, resolve
 from modelyard.kinds.trainingjob.model import TrainingJob
 from modelyard.kinds.trainingjob.status import (
