@@ -20,9 +20,26 @@ def token_mounts(settings: Settings) -> list[tuple[Volume, VolumeMount]]:
     return [] if settings.progress is None else [token_mount(PROGRESS_AUDIENCE, layout.TOKEN)]
 
 
-def address(settings: Settings, plural: str, about: ObjectMeta) -> list[EnvVar]:
-    """Where a pod of this object reports in our own words."""
+def trainer_address(settings: Settings, path: str) -> list[EnvVar]:
+    """Where a pod of the trainer reports, at ``path``, in the words of Kubeflow Trainer (its KEP-2779) and ours."""
     if settings.progress is None:
         return []
-    path = OWN_PROGRESS_PATH.format(namespace=about.namespace, plural=plural, name=about.name)
-    return [EnvVar(name=layout.PROGRESS_URL_VARIABLE, value=f"{settings.progress.url}/{path}")]
+    values = {
+        "KUBEFLOW_TRAINER_SERVER_URL": f"{settings.progress.url}/{path}",
+        "KUBEFLOW_TRAINER_SERVER_CA_CERT": layout.mount_path(layout.CONFIG, layout.PROGRESS_CERTIFICATE_FILE),
+        "KUBEFLOW_TRAINER_SERVER_TOKEN": layout.mount_path(layout.TOKEN, "token"),
+    }
+    return [EnvVar(name=variable, value=value) for variable, value in values.items()]
+
+
+def own_path(plural: str, about: ObjectMeta) -> str:
+    """The path for pods of that object."""
+    return OWN_PROGRESS_PATH.format(namespace=about.namespace, plural=plural, name=about.name)
+
+
+def address(settings: Settings, plural: str, about: ObjectMeta) -> list[EnvVar]:
+    """Where another pod of this object reports, in our own words alone."""
+    if settings.progress is None:
+        return []
+    url = f"{settings.progress.url}/{own_path(plural, about)}"
+    return [EnvVar(name=layout.PROGRESS_URL_VARIABLE, value=url)]

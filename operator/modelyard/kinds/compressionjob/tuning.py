@@ -45,6 +45,7 @@ from modelyard.kinds.compressionjob.model import CompressionJob, Tuning
 from modelyard.kinds.compressionjob.recipe import Finetuned, variants_of
 from modelyard.kinds.compressionjob.status import TunedArtifact
 from modelyard.kinds.rendezvous import rendezvous_variables
+from modelyard.kinds.reporting import certificate_file, own_path, token_mounts, trainer_address
 
 COMPONENT = "tuner"
 _DEFAULT = Tuning()
@@ -138,7 +139,8 @@ def _run_config(job: CompressionJob, source: StoredArtifact, code: ConfigMap | N
             parent=source.digest,
         ),
     )
-    return ConfigMap(metadata=_metadata(job, f"{tuner_name(job)}-run"), data={layout.RUN_FILE: run.to_json()})
+    data = {layout.RUN_FILE: run.to_json(), **certificate_file(settings)}
+    return ConfigMap(metadata=_metadata(job, f"{tuner_name(job)}-run"), data=data)
 
 
 def _prune(job: CompressionJob) -> PruneRun | None:
@@ -171,20 +173,24 @@ def _job(job: CompressionJob, source: StoredArtifact, settings: Settings) -> Job
         mounts.append(config_map_mount(code_name(job), layout.CODE))
     mounts.extend(storage_mounts(source, spec.data.training, spec.output, secrets=git_secrets(spec.code)))
     mounts.append(scratch_mount(layout.INPUTS))
+    mounts.extend(token_mounts(settings))
     template = pod_template(
         component=COMPONENT,
         image=_image(job, settings),
         command=["python", "-m", "modelyard_trainer.launch"],
         labels=labels_of(job.kind, job.metadata.name, COMPONENT),
         mounts=mounts,
-        env=rendezvous_variables(
-            pods=tuner_name(job),
-            domain=f"{tuner_name(job)}.{job.metadata.namespace}.svc",
-            identity=job.metadata.uid,
-            nodes=str(tuning.nodes),
-            ranks_per_node=tuning.ranks_per_node,
-            cores=whole_cores(tuning.resources.limits.get("cpu")),
-        ),
+        env=[
+            *rendezvous_variables(
+                pods=tuner_name(job),
+                domain=f"{tuner_name(job)}.{job.metadata.namespace}.svc",
+                identity=job.metadata.uid,
+                nodes=str(tuning.nodes),
+                ranks_per_node=tuning.ranks_per_node,
+                cores=whole_cores(tuning.resources.limits.get("cpu")),
+            ),
+            *trainer_address(settings, own_path("compressionjobs", job.metadata)),
+        ],
         resources=container_resources(tuning.resources, tuning.accelerator),
         options=spec.pod,
         subdomain=tuner_name(job),

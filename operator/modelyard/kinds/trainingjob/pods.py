@@ -30,7 +30,7 @@ from modelyard.contract import layout
 from modelyard.contract.reports import EXIT_FINAL
 from modelyard.kinds.code import git_secrets
 from modelyard.kinds.rendezvous import rendezvous_variables
-from modelyard.kinds.reporting import token_mounts
+from modelyard.kinds.reporting import token_mounts, trainer_address
 from modelyard.kinds.trainingjob.attempts import attempt_name, code_name, run_name, service_name
 from modelyard.kinds.trainingjob.model import TrainingJob
 
@@ -116,7 +116,7 @@ def _pods(job: TrainingJob, attempt: int, image: str, settings: Settings) -> Pod
         mounts=mounts,
         env=[
             *rendezvous(job, attempt),
-            *_progress(job, settings),
+            *trainer_address(settings, PROGRESS_PATH.format(namespace=job.metadata.namespace, name=job.metadata.name)),
             *(EnvVar(name=variable.name, value=variable.value) for variable in spec.env),
         ],
         resources=container_resources(spec.resources, spec.accelerator),
@@ -141,15 +141,3 @@ def rendezvous(job: TrainingJob, attempt: int) -> list[EnvVar]:
         cores=whole_cores(job.spec.resources.limits.get("cpu")),
         join_window_seconds=None if elastic is None else elastic.join_window_seconds,
     )
-
-
-def _progress(job: TrainingJob, settings: Settings) -> list[EnvVar]:
-    if settings.progress is None:
-        return []
-    place = PROGRESS_PATH.format(namespace=job.metadata.namespace, name=job.metadata.name)
-    values = {
-        "KUBEFLOW_TRAINER_SERVER_URL": f"{settings.progress.url}/{place}",
-        "KUBEFLOW_TRAINER_SERVER_CA_CERT": layout.mount_path(layout.CONFIG, layout.PROGRESS_CERTIFICATE_FILE),
-        "KUBEFLOW_TRAINER_SERVER_TOKEN": layout.mount_path(layout.TOKEN, "token"),
-    }
-    return [EnvVar(name=variable, value=value) for variable, value in values.items()]
