@@ -246,8 +246,8 @@ class CompressionJobSpec(Model):
         return quantized[-1] and sum(quantized) == 1
 
     @rule(
-        f"self.recipe.map(step, {_PLACE}).isSorted()"
-        " && [0, 1, 2, 3].all(place, self.recipe.filter(step, place == (" + _PLACE + ")).size() <= 1)",
+        f"[0, 1, 2, 3, 4].filter(place, self.recipe.exists(step, place == ({_PLACE})))"
+        f" == self.recipe.map(step, {_PLACE})",
         "recipe: the steps in the order prune, lowRank, distil, optimise, quantize, each at most once",
     )
     def _steps_are_in_order(self) -> bool:
