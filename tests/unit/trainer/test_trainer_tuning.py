@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from modelyard.contract.artifact import TensorSpec
 from modelyard.contract.runs import DistilRun, PruneRun
 from modelyard_trainer.tuning.distil import features_loss, logits_loss, loss, task_loss
 from modelyard_trainer.tuning.layers import inputs_of, output_layers
@@ -15,6 +16,7 @@ from modelyard_trainer.tuning.prune import PruneFailedError, prune
 from modelyard_trainer.tuning.samples import Samples, TrainingDataInvalidError
 
 CPU = torch.device("cpu")
+X = TensorSpec(name="x", datatype="FP64", shape=[-1])
 IMAGE = [torch.arange(32.0).reshape(2, 1, 4, 4) / 32]
 
 
@@ -216,7 +218,7 @@ def test_a_function_or_a_class_gives_the_model(tmp_path: Path) -> None:
 
 def samples(folder: Path, **arrays: Sequence[float] | np.ndarray) -> Samples:
     np.savez(folder / "train.npz", allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
-    return Samples(folder / "train.npz", ["x"], CPU)
+    return Samples(folder / "train.npz", [X], CPU)
 
 
 def test_ranks_share_out_each_batch_in_one_order(tmp_path: Path) -> None:
@@ -232,6 +234,11 @@ def test_ranks_share_out_each_batch_in_one_order(tmp_path: Path) -> None:
     [
         ({"x": [1.0, 2.0]}, r"no array named labels \(found: x\)"),
         ({"labels": [1, 2]}, "no array named x"),
+        (
+            {"x": [1, 2], "labels": [1, 2]},
+            r"x is int64 \[2\], but the model takes FP64 \[-1\]; convert it as for training",
+        ),
+        ({"x": [[1.0], [2.0]], "labels": [1, 2]}, r"x is float64 \[2, 1\], but the model takes FP64 \[-1\]"),
         ({"x": [1.0, 2.0, 3.0], "labels": [1, 2]}, r"the same number of samples, two at least, not \[2, 3\]"),
     ],
 )
@@ -245,4 +252,4 @@ def test_training_data_that_do_not_fit_are_refused(
 def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.npz").write_text("a,b")
     with pytest.raises(TrainingDataInvalidError, match=r"not an .npz file"):
-        Samples(tmp_path / "train.npz", ["x"], CPU)
+        Samples(tmp_path / "train.npz", [X], CPU)

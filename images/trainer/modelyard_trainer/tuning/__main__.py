@@ -29,7 +29,7 @@ def main() -> None:
     with modelyard_trainer.run() as run:
         source = Source(run.input(SOURCE_INPUT))
         take_weights(teacher, source, tune)
-        samples = Samples(run.input(TRAINING_INPUT), source.inputs, run.device)
+        samples = Samples(run.input(TRAINING_INPUT), source.signature, run.device)
         teacher.to(run.device).eval()
         lesson = Lesson(teacher, samples, tune.distil, tune.seed, _total_steps(tune, samples))
         for variant in tune.variants:

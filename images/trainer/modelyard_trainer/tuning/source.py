@@ -21,8 +21,10 @@ class Source:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         manifest = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        self.signature = manifest.inputs
+        """The inputs, in the order of ``forward``."""
         self.inputs = [each.name for each in manifest.inputs]
-        """The names of the inputs, in the order of ``forward``."""
+        """Their names."""
         self.outputs = [each.name for each in manifest.outputs]
 
     @property
