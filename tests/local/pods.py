@@ -90,12 +90,12 @@ class Attempts:
         *,
         nodes: int = 2,
         nnodes: str | None = None,
-        name: str = "train.py",
+        name: str | None = "train.py",
         args: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
         **asked: object,
     ) -> list[Pod]:
-        """Start the next attempt; ``asked`` are fields of the run file."""
+        """Start the next attempt; ``asked`` are fields of the run file, ``name`` that of the file that is run."""
         self.number += 1
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
