@@ -11,8 +11,10 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from rich.console import Console
@@ -31,6 +33,9 @@ from training import NETS, ROOT, trained
 
 OUT = ROOT / "build" / "benchmarks"
 _LARGEST_DROP = {"Top1": 0.003, "Cosine": 0.003}
+_PRUNED, _LARGEST_PRUNED_DROP = "ours-pruned", 0.01
+_PRUNABLE = {"residual"}
+"""Trained here, by a function of that name."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nets", nargs="*", default=list(NETS), choices=list(NETS), metavar="NET")
-    parser.add_argument("--tools", nargs="*", default=["ours", *PEERS], choices=["ours", *PEERS], metavar="TOOL")
+    tools = ["ours", _PRUNED, *PEERS]
+    parser.add_argument("--tools", nargs="*", default=tools, choices=tools, metavar="TOOL")
     parser.add_argument("--seconds", type=float, default=30, help="of timing for each network")
     options = parser.parse_args()
     rows: list[Row] = []
@@ -69,12 +75,12 @@ def compare(name: str, tools: list[str], seconds: float) -> list[Row]:
     scratch = OUT / "compression" / name
     scratch.mkdir(parents=True, exist_ok=True)
     paths, failed, details = {"fp32": folder / "model.onnx"}, [], {}
-    for tool in tools:
+    for tool in (each for each in tools if each != _PRUNED or name in _PRUNABLE):
         path = scratch / f"{tool}.onnx"
         path.unlink(missing_ok=True)
         print(f"{name}: {tool}", flush=True)
         try:
-            details[tool] = ours(name, folder, path) if tool == "ours" else by_peer(PEERS[tool], folder, path)
+            details[tool] = made(tool, name, folder, path)
             paths[tool] = path
         except subprocess.CalledProcessError as error:
             lines = (error.stderr or error.stdout or str(error)).strip().splitlines()
@@ -82,9 +88,19 @@ def compare(name: str, tools: list[str], seconds: float) -> list[Row]:
     return [*measured(name, folder, paths, details, scratch, seconds), *failed]
 
 
-def ours(name: str, folder: Path, target: Path) -> str:
-    """Run the compressor as its pod would, with the default recipe and a gate on accuracy."""
-    done = run([sys.executable, str(Path(__file__).with_name("compression_ours.py")), str(folder), str(target)], name)
+def made(tool: str, name: str, folder: Path, target: Path) -> str:
+    """Let the tool make its model; returns how, where it says so."""
+    if tool in PEERS:
+        return by_peer(PEERS[tool], folder, target)
+    return ours(name, folder, target, pruned=tool == _PRUNED)
+
+
+def ours(name: str, folder: Path, target: Path, *, pruned: bool) -> str:
+    """Run the compressor as its pods would, with the default recipe and a gate on accuracy."""
+    script = str(Path(__file__).with_name("compression_ours.py"))
+    drop = _LARGEST_PRUNED_DROP if pruned else _LARGEST_DROP[NETS[name].metric]
+    extra = {"BENCH_METRIC": NETS[name].metric, "BENCH_DROP": str(drop)}
+    done = run([sys.executable, script, str(folder), str(target), *([name] if pruned else [])], extra)
     return done.strip().splitlines()[-1]
 
 
@@ -95,11 +111,7 @@ def by_peer(peer: Peer, folder: Path, target: Path) -> str:
     return ""
 
 
-def run(command: list[str], metric_of: str | None = None) -> str:
-    extra = {} if metric_of is None else {
-        "BENCH_METRIC": NETS[metric_of].metric,
-        "BENCH_DROP": str(_LARGEST_DROP[NETS[metric_of].metric]),
-    }  # fmt: skip
+def run(command: list[str], extra: Mapping[str, str] = MappingProxyType({})) -> str:
     quiet = {"NNCF_CI": "1", "OLIVE_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env={**os.environ, **extra, **quiet}, capture_output=True, text=True, check=True)
     return done.stdout

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from safetensors.torch import save_model
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,7 +59,10 @@ NETS = {
 
 
 def trained(name: str) -> Path:
-    """A folder with ``model.onnx``, ``calibration.npz`` and ``eval.npz``; trained where it was not, or not so."""
+    """A folder with ``model.onnx``, ``calibration.npz`` and ``eval.npz``; trained where it was not, or not so.
+
+    What was trained, and not made of another one, has ``weights.safetensors`` and ``training.npz`` as well.
+    """
     folder = FOLDER / name
     digest = sha256(b"".join((Path(__file__).parent / f"{each}.py").read_bytes() for each in _SOURCES)).hexdigest()
     stamp = folder / "stamp.json"
@@ -103,6 +107,8 @@ def _train(net: Net, folder: Path) -> None:
     evaluated, labels = data.evaluation
     if net.metric == "Cosine":
         labels = _answers(folder / "model.onnx", evaluated)
+    save_model(module, str(folder / "weights.safetensors"))
+    np.savez(folder / "training.npz", allow_pickle=False, x=data.training[0], labels=data.training[1])
     np.savez(folder / "calibration.npz", allow_pickle=False, x=data.calibration[0])
     np.savez(folder / "eval.npz", allow_pickle=False, x=evaluated, labels=labels)
 
