@@ -11,6 +11,7 @@ import onnx
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.errors import StorageError
 from modelyard_compressor import accuracy, model_files
+from modelyard_compressor.accuracy import Scores
 from modelyard_compressor.executed import Execution, execute
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.fallback import fewest
@@ -157,14 +158,17 @@ def _built(trial: Trial, excluded: Sequence[str], prepared: Prepared, run: Compr
 def _within_accuracy(built: Built, prepared: Prepared, run: CompressRun, workbench: Workbench) -> Built:
     """The same, or with the noisiest nodes in float where that makes the accuracy gate hold."""
     trial, most = built.trial, run.quantize.accuracy_fallback_nodes
-    if most == 0 or trial.mode == "Float16" or _accurate(built, prepared, run):
+    if most == 0 or trial.mode == "Float16" or _accurate(built.subject.scores, prepared, run):
+        return built
+    if trial.start is not None and not _accurate(prepared.start_scores[trial.start], prepared, run):
+        LOG.info("%s: %s loses more than the accuracy gate allows in float already", trial.name, trial.start)
         return built
     ranking = _noisiest(built, prepared, workbench)
     found = fewest(
         ranking,
         most,
         build=lambda excluded: _rebuilt(trial, excluded, prepared, run, workbench),
-        holds=lambda candidate: candidate is not None and _accurate(candidate, prepared, run),
+        holds=lambda candidate: candidate is not None and _accurate(candidate.subject.scores, prepared, run),
     )
     if found is None or found.built is None:
         LOG.info("%s: the accuracy gate does not hold with %d nodes in float either", trial.name, most)
@@ -183,11 +187,11 @@ def _rebuilt(
         return None
 
 
-def _accurate(built: Built, prepared: Prepared, run: CompressRun) -> bool:
+def _accurate(after: Scores, prepared: Prepared, run: CompressRun) -> bool:
     limit = run.gates.max_accuracy_drop
     if limit is None:
         return True
-    before, after = prepared.baseline.scores, built.subject.scores
+    before = prepared.baseline.scores
     mean = accuracy.drop(run.metric, before, after)
     interval = accuracy.drop_interval(run.metric, before, after, run.seed)
     return within(observed_drop(run.gates, mean, interval), limit)

@@ -15,7 +15,7 @@ from modelyard_compressor.cpu import Cpu, this_cpu
 from modelyard_compressor.custom_metric import imported
 from modelyard_compressor.data import DEFAULT_FILES, DataSet, Role, read_data, shared_samples
 from modelyard_compressor.failures import CompressionError
-from modelyard_compressor.measure import Subject, check_batch_sizes
+from modelyard_compressor.measure import Subject, check_batch_sizes, load
 from modelyard_compressor.memory import at_least, estimate, memory_limit, within_limit
 from modelyard_compressor.sessions import Model, Tensor
 from modelyard_compressor.shapes import outline
@@ -33,6 +33,8 @@ class Prepared:
     source: Source
     starts: dict[str, Source]
     """Tuned models to quantize beside the source, by what was done to them."""
+    start_scores: dict[str, accuracy.Scores]
+    """Theirs on the evaluation set, in float."""
     baseline: Subject
     evaluation: DataSet
     calibration: DataSet | None
@@ -70,7 +72,8 @@ def prepare(run: CompressRun, scratch: Path) -> Prepared:
     starts = {each.name: open_source(each) for each in run.starts or []}
     limit = memory_limit()
     within_limit(at_least(source.model_bytes), limit)
-    path = fitted(source.model, runtime_limits(), scratch / "source.onnx")
+    limits = runtime_limits()
+    path = fitted(source.model, limits, scratch / "source.onnx")
     graph = outline(onnx.load(path))
     check_operators(graph.graph)
     with _usable(source):
@@ -102,8 +105,12 @@ def prepare(run: CompressRun, scratch: Path) -> Prepared:
     memory = within_limit(estimate(graph, source.model_bytes, shapes, data, len(trials), max(run.batch_sizes)), limit)
     with _usable(source):
         baseline = Subject(path, model, accuracy.evaluate(model, evaluation, run.metric, max(run.batch_sizes)))
+    start_models = {name: fitted(start.model, limits, scratch / f"{name}.onnx") for name, start in starts.items()}
+    start_scores = {name: load(model, run, evaluation).scores for name, model in start_models.items()}
     left_out = len(planned) - len(trials)
-    return Prepared(source, starts, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out, memory)
+    return Prepared(
+        source, starts, start_scores, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out, memory
+    )
 
 
 def _operators(graph: onnx.GraphProto) -> set[str]:

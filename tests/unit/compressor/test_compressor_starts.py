@@ -57,7 +57,7 @@ def start(of: ArtifactReference) -> StartRun:
 
 
 def test_a_tuned_model_is_tried_before_its_source_and_named_by_what_was_done(
-    root: Path, conv_net: onnx.ModelProto, files: Files
+    root: Path, conv_net: onnx.ModelProto, files: Files, capfd: pytest.CaptureFixture[str]
 ) -> None:
     source, made = source_artifact(root, conv_net, files), source_artifact(root, tiny(), files, place="tuned")
 
@@ -70,6 +70,7 @@ def test_a_tuned_model_is_tried_before_its_source_and_named_by_what_was_done(
     assert report.starts == {"pruned-0.9": ArtifactReference(uri=made.uri, digest=made.digest)}
     assert termination.artifact is not None
     assert open_artifact(termination.artifact)[1].lineage.parent == source.digest
+    assert f"{TINY}: pruned-0.9 loses more than the accuracy gate allows in float already" in capfd.readouterr().out
     assert made.digest in (root / "out" / "report" / "report.html").read_text()
 
 
