@@ -14,7 +14,7 @@ from modelyard.kinds.compressionjob.recipe import Distil, LowRank, Optimise, Pru
 from modelyard.kinds.compressionjob.status import CompressionJobStatus
 
 _TUNES = "self.recipe.exists(step, has(step.prune) || has(step.lowRank))"
-_PLACE = "has(step.prune) ? 0 : has(step.lowRank) ? 1 : has(step.distil) ? 2 : has(step.optimise) ? 3 : 4"
+_PLACE = "has(step.prune) ? 0 : has(step.lowRank) ? 1 : has(step.distil) ? 2 : has(step.quantize) ? 4 : 3"
 
 IMMUTABLE = (
     "image", "source", "data", "code", "entrypoint", "trainer_image", "tuning", "metric", "recipe", "search", "target",
