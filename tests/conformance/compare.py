@@ -115,7 +115,7 @@ def mlserver(folder: Path, files: Mapping[str, Path]) -> list[str]:
         (folder / name).mkdir()
         document: dict[str, object] = {
             "name": name,
-            "implementation": "mlserver_app.OnnxModel",
+            "implementation": "any_model_by_mlserver.OnnxModel",
             "parameters": {"uri": str(file)},
         }
         # With a datatype in its settings that it does not know, a model does not load.
@@ -129,7 +129,7 @@ def kserve(folder: Path, files: Mapping[str, Path]) -> list[str]:
     signatures = {name: signature(name) | {"path": str(file)} for name, file in files.items()}
     (folder / "signatures.json").write_text(json.dumps(signatures))
     ports = ["--http_port", str(HTTP_PORT), "--grpc_port", str(GRPC_PORT)]
-    return [str(PEERS / "kserve_app.py"), str(folder / "signatures.json"), *ports]
+    return [str(PEERS / "any_model_by_kserve.py"), str(folder / "signatures.json"), *ports]
 
 
 def signature(name: str) -> dict[str, object]:

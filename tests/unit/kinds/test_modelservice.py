@@ -164,31 +164,6 @@ def test_a_change_of_the_pods_is_a_new_revision_and_a_change_of_their_number_is_
     assert candidate(serving) != first
 
 
-def test_a_variable_of_the_server_is_a_new_revision_that_has_it(serving: Story[ModelService]) -> None:
-    first = stable(serving)
-    serving.edit("{runtime: {env: [{name: OTEL_TRACES_SAMPLER, value: always_on}]}}")
-    serving.visit()
-    pod = serving.child(Deployment, child_name(serving.resource, candidate(serving))).spec.template.spec
-    assert candidate(serving) != first
-    assert {each.name: each.value for each in pod.containers[0].env} == {
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": "1",
-        "OTEL_TRACES_SAMPLER": "always_on",
-    }
-
-
-@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "PYTHONUNBUFFERED", "MODELYARD_HOST"])
-def test_a_reserved_variable_is_refused_with_the_list_of_them(name: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        Story(KIND, f"{{model: {{compressionJob: {{name: int8}}}}, runtime: {{env: [{{name: {name}}}]}}}}")
-    (error,) = caught.value.errors()
-    assert error["loc"] == ("spec", "runtime", "env", 0)
-    assert error["msg"] == (
-        "Value error, Modelyard sets this variable itself; choose another name (reserved names: OMP_NUM_THREADS,"
-        " PYTHONUNBUFFERED and all that start with MODELYARD_)"
-    )
-
-
 def test_a_failing_candidate_leaves_the_service_ready(serving: Story[ModelService]) -> None:
     first = stable(serving)
     publish_again(serving)

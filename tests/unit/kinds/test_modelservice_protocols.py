@@ -143,3 +143,32 @@ def test_what_is_fixed_reaches_the_server() -> None:
 def test_values_that_mean_nothing_are_refused(field: str) -> None:
     with pytest.raises(ValidationError):
         story(f"{{model: {{compressionJob: {{name: int8}}}}, {field}}}")
+
+
+def test_a_variable_of_the_server_is_a_new_revision_that_has_it() -> None:
+    found = story(DEFAULT)
+    first = found.resource.status.candidate
+    found.edit("{runtime: {env: [{name: OTEL_TRACES_SAMPLER, value: always_on}]}}")
+    found.visit()
+    second = found.resource.status.candidate
+    assert first is not None
+    assert second is not None
+    assert first.revision != second.revision
+    pod = found.child(Deployment, child_name(found.resource, second.revision)).spec.template.spec
+    assert {each.name: each.value for each in pod.containers[0].env} == {
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+        "OTEL_TRACES_SAMPLER": "always_on",
+    }
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "PYTHONUNBUFFERED", "MODELYARD_HOST"])
+def test_a_variable_that_is_reserved_is_refused_with_the_list_of_them(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        story(f"{{model: {{compressionJob: {{name: int8}}}}, runtime: {{env: [{{name: {name}}}]}}}}")
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("spec", "runtime", "env", 0)
+    assert error["msg"] == (
+        "Value error, Modelyard sets this variable itself; choose another name (reserved names: OMP_NUM_THREADS,"
+        " PYTHONUNBUFFERED and all that start with MODELYARD_)"
+    )

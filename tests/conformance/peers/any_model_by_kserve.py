@@ -1,7 +1,7 @@
 """KServe predictors for any ONNX models, with KServe's codecs and no checks of its own.
 
-``python kserve_app.py SIGNATURES ...``: a JSON file, of the path, inputs and outputs of each model by its name; then
-the arguments of KServe.
+``python any_model_by_kserve.py SIGNATURES ...``: a JSON file, of the path, inputs and outputs of each model by its
+name; then the arguments of KServe.
 """
 
 import json
