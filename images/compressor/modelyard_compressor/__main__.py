@@ -10,7 +10,8 @@ import onnxruntime
 from pydantic import ValidationError
 
 from modelyard.contract import forward, layout
-from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, MemoryReport, ProgressReport, Termination
+from modelyard.contract.compression import MemoryReport
+from modelyard.contract.reports import EXIT_FAILED, EXIT_FINAL, ProgressReport, Termination
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.errors import StorageError
 from modelyard_compressor.failures import CompressionError

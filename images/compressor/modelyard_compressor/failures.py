@@ -1,6 +1,6 @@
 """Why a compression gives no result: a reason for a condition, and a message with the remedy."""
 
-from modelyard.contract.reports import MemoryReport
+from modelyard.contract.compression import MemoryReport
 
 
 class CompressionError(Exception):

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from modelyard.contract.reports import Decimal, GateResult, decimal
+from modelyard.contract.compression import GateResult
+from modelyard.contract.decimals import Decimal, decimal
 from modelyard.contract.runs import GatesRun
 from modelyard_compressor.intervals import Interval
 from modelyard_compressor.results import CandidateFigures, MeasuredTrial

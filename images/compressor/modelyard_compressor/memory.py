@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 
-from modelyard.contract.reports import MemoryReport
+from modelyard.contract.compression import MemoryReport
 from modelyard_compressor.failures import CompressionError
 from modelyard_compressor.shapes import Shapes, infer_shapes
 

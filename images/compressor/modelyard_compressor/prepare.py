@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from modelyard.contract.reports import MemoryReport
+from modelyard.contract.compression import MemoryReport
 from modelyard.contract.runs import CompressRun
 from modelyard_compressor import accuracy
 from modelyard_compressor.calibration import choose

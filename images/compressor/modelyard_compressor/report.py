@@ -5,7 +5,8 @@ from typing import Literal
 
 from modelyard.contract.artifact import ArtifactReference, Lineage
 from modelyard.contract.base import Document
-from modelyard.contract.reports import PublishedArtifact, ReportLocation
+from modelyard.contract.compression import ReportLocation
+from modelyard.contract.reports import PublishedArtifact
 from modelyard.contract.runs import GatesRun, MetricRun, Place, RunIdentity
 from modelyard.storage.disk import storage_error
 from modelyard.storage.store import open_store

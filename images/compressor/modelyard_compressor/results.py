@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from modelyard.contract.base import Document
-from modelyard.contract.reports import Candidate, GateResult, Measurement, ParetoPoint, decimal
+from modelyard.contract.compression import Candidate, GateResult, Measurement, ParetoPoint
+from modelyard.contract.decimals import decimal
 from modelyard_compressor.intervals import Interval
 from modelyard_compressor.latency import Latency, Speedup
 from modelyard_compressor.trials import Trial

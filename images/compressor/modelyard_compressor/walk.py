@@ -11,15 +11,9 @@ import onnx
 from pydantic import JsonValue
 
 from modelyard.contract import layout
+from modelyard.contract.compression import Environment, MemoryReport, TrialCounts
 from modelyard.contract.digest import short
-from modelyard.contract.reports import (
-    Environment,
-    MemoryReport,
-    ProgressReport,
-    PublishedArtifact,
-    Termination,
-    TrialCounts,
-)
+from modelyard.contract.reports import ProgressReport, PublishedArtifact, Termination
 from modelyard.contract.runs import CompressRun
 from modelyard.storage.store import open_store
 from modelyard_compressor import gates, model_files

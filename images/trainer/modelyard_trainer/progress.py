@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import SupportsFloat
 
-from modelyard.contract.reports import CheckpointReport, ProgressReport, decimal
+from modelyard.contract.decimals import decimal
+from modelyard.contract.reports import CheckpointReport, ProgressReport
 from modelyard.contract.runs import Objective
 from modelyard_trainer.console import say
 from modelyard_trainer.pace import Position, better, eta_seconds

@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
-from modelyard.contract.reports import ProgressReport, decimal
+from modelyard.contract.decimals import decimal
+from modelyard.contract.reports import ProgressReport
 from modelyard.contract.runs import Objective
 from modelyard_trainer.pace import better
 

@@ -9,8 +9,8 @@ from modelyard.api.metadata import JsonObject, ObjectKey
 from modelyard.api.resource import Resource
 from modelyard.cli.display import label
 from modelyard.cli.files import KINDS_BY_NAME
+from modelyard.contract.compression import Measurement
 from modelyard.contract.digest import short
-from modelyard.contract.reports import Measurement
 from modelyard.kinds.compressionjob.model import CompressionJob
 from modelyard.kinds.modelservice.model import ModelService
 from modelyard.kinds.trainingjob.model import TrainingJob

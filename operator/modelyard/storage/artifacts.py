@@ -16,8 +16,9 @@ from modelyard.contract.artifact import (
     TensorSpec,
     artifact_uri,
 )
+from modelyard.contract.decimals import decimal
 from modelyard.contract.digest import Digest, digest_of_file
-from modelyard.contract.reports import PublishedArtifact, decimal
+from modelyard.contract.reports import PublishedArtifact
 from modelyard.storage.disk import storage_error
 from modelyard.storage.errors import MissingError, StorageError
 from modelyard.storage.local import LocalFolder

@@ -1,6 +1,6 @@
 """Gates, selection and verdict."""
 
-from modelyard.contract.reports import GateResult
+from modelyard.contract.compression import GateResult
 from modelyard.contract.runs import GatesRun
 from modelyard_compressor.gates import judge, refusal, select
 from modelyard_compressor.intervals import Interval

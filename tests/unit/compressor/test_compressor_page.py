@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modelyard.contract.artifact import ArtifactReference, Lineage
-from modelyard.contract.reports import GateResult
+from modelyard.contract.compression import GateResult
 from modelyard.contract.runs import GatesRun, MetricRun, RunIdentity
 from modelyard_compressor.data import DataOrigin
 from modelyard_compressor.intervals import Interval

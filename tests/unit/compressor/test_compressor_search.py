@@ -8,7 +8,9 @@ import onnx
 import pytest
 
 from graphs import graph, node, normal
-from modelyard.contract.reports import EXIT_FAILED, Decimal, GateResult
+from modelyard.contract.compression import GateResult
+from modelyard.contract.decimals import Decimal
+from modelyard.contract.reports import EXIT_FAILED
 from modelyard.contract.runs import GatesRun, SearchRun
 from modelyard.storage.artifacts import open_artifact
 from modelyard_compressor import attempts, latency

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from modelyard.contract import layout
-from modelyard.contract.reports import TERMINATION_LIMIT, ParetoPoint, ProgressReport, Termination, decimal
+from modelyard.contract.compression import ParetoPoint
+from modelyard.contract.decimals import decimal
+from modelyard.contract.reports import TERMINATION_LIMIT, ProgressReport, Termination
 
 
 def failed(message: str) -> Termination:

@@ -3,7 +3,8 @@ import pytest
 from kind_stories import DIGEST, OTHER_DIGEST, READY, Story, claim, ended, failure, publication, publisher, unplaced
 from modelyard.api.pods import PodStatus
 from modelyard.api.workloads import Job
-from modelyard.contract.reports import MemoryReport, ProgressReport, TrialCounts
+from modelyard.contract.compression import MemoryReport, TrialCounts
+from modelyard.contract.reports import ProgressReport
 from modelyard.kinds.compressionjob import KIND
 from modelyard.kinds.compressionjob.model import CompressionJob
 

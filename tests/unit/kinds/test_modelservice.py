@@ -4,7 +4,6 @@ from pydantic import ValidationError
 from kind_stories import DIGEST, OTHER_DIGEST, READY, Story, ended, failure, publisher, unplaced
 from modelyard.api.pods import PodCondition, PodStatus
 from modelyard.api.workloads import Deployment, Ingress, IngressPort, LoadBalancerStatus, Service, ServiceStatus
-from modelyard.contract.reports import ProgressReport, Serving
 from modelyard.kinds.modelservice import KIND
 from modelyard.kinds.modelservice.model import ModelService, Revision
 from modelyard.kinds.modelservice.scaling import child_name
@@ -293,51 +292,3 @@ def test_a_service_whose_pods_all_left_their_node_has_stopped(story: Story[Model
     left = ended(code=137).model_copy(update={"conditions": down})
     run(story, candidate(story), left, left)
     assert story.resource.status.state == "Stopped"
-
-
-CHOICE = Serving(
-    provider="Cpu", mode="Inline", instances=1, threads=1, max_batch=8, run_microseconds=9, rows_per_second=400000
-)
-
-
-def report(story: Story[ModelService], revision: str, choice: Serving) -> None:
-    said = ProgressReport(stage="Serving", serving=choice, time="2026-05-01T12:00:00Z")
-    story.progress[f"{child_name(story.resource, revision)}-0"] = said
-    story.visit()
-
-
-def test_how_the_stable_revision_runs_its_model_is_told_once(serving: Story[ModelService]) -> None:
-    assert serving.resource.status.tuning is None
-    first = stable(serving)
-    report(serving, first, CHOICE)
-    report(serving, first, CHOICE.model_copy(update={"max_batch": 16}))
-    assert serving.resource.status.tuning == CHOICE
-    publish_again(serving)
-    second = candidate(serving)
-    other = CHOICE.model_copy(update={"mode": "Threads"})
-    report(serving, second, other)
-    assert serving.resource.status.tuning == CHOICE
-    run(serving, second, READY, READY)
-    assert (stable(serving), serving.resource.status.tuning) == (second, other)
-
-
-def test_a_model_that_runs_on_the_cpu_though_cuda_was_asked_for_says_so() -> None:
-    found = Story(
-        KIND,
-        SPEC[:-1] + ", runtime: {executionProviders: [Cuda, Cpu]}}",
-        publisher("CompressionJob", "int8", "Complete"),
-    )
-    found.visit()
-    found.visit()
-    revision = candidate(found)
-    run(found, revision, READY, READY)
-    assert found.conditions()["Accelerated"] == "Unknown NotLoadedYet"
-    report(found, revision, CHOICE)
-    assert found.conditions()["Accelerated"] == "False CudaMissing"
-    assert "set runtime.image to one with CUDA" in found.condition("Accelerated").message
-    assert found.conditions()["Ready"] == "True Serving"
-    found.resource = found.resource.model_copy(
-        update={"status": found.resource.status.model_copy(update={"tuning": None})}
-    )
-    report(found, revision, CHOICE.model_copy(update={"provider": "Cuda"}))
-    assert found.conditions()["Accelerated"] == "True Cuda"

@@ -26,7 +26,8 @@ from modelyard.api.pods import Pod
 from modelyard.api.settings import OWN_PROGRESS_PATH, PROGRESS_AUDIENCE, PROGRESS_PATH
 from modelyard.clusters.kube.client import ApiError, KubeClient
 from modelyard.clusters.kube.cluster import KubeCluster
-from modelyard.contract.reports import Decimal, ProgressReport
+from modelyard.contract.decimals import Decimal
+from modelyard.contract.reports import ProgressReport
 
 BODY_LIMIT = 64 * 1024
 TRUSTED_SECONDS = 60.0

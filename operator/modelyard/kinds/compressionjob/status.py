@@ -7,17 +7,17 @@ from pydantic import Field
 from modelyard.api.base import Observed
 from modelyard.api.references import LocalReference, StoredArtifact
 from modelyard.api.resource import Status
-from modelyard.contract.reports import (
+from modelyard.contract.compression import (
     Candidate,
     Environment,
     GateResult,
     Measurement,
     MemoryReport,
     ParetoPoint,
-    PublishedArtifact,
     ReportLocation,
     TrialCounts,
 )
+from modelyard.contract.reports import PublishedArtifact
 
 
 class CompressionProgress(Observed):

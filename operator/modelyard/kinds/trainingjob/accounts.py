@@ -6,7 +6,7 @@ from datetime import datetime
 from modelyard.api.conditions import parse_timestamp
 from modelyard.api.pods import Pod
 from modelyard.api.quantities import parse_quantity
-from modelyard.contract.reports import decimal
+from modelyard.contract.decimals import decimal
 from modelyard.kinds.trainingjob.model import TrainingJob
 from modelyard.kinds.trainingjob.status import Cost, TrainingJobStatus
 
