@@ -67,14 +67,6 @@ CPU_REQUEST = "spec: autoscaling by Cpu compares with the request: set resources
 MEMORY_REQUEST = CPU_REQUEST.replace("Cpu", "Memory").replace("cpu", "memory")
 ONE_STEP = "set exactly one of prune, lowRank, distil, optimise and quantize in each step"
 ORDER = "spec: recipe: the steps in the order prune, lowRank, distil, optimise, quantize, each at most once"
-NEEDS = (
-    "spec: recipe: prune and lowRank change the model's class and train it again: set code, entrypoint and"
-    " data.training"
-)
-UNUSED = (
-    "spec: code, entrypoint, trainerImage, tuning, data.training and a distil step are for prune and lowRank: add such"
-    " a step to the recipe, or leave them out"
-)
 
 # Kind, what is written besides the least, and all that the server has against it.
 REFUSED = {
@@ -144,24 +136,6 @@ REFUSED = {
         ["spec.source: set exactly one of trainingJob and artifact"],
     ),
     "quantize before optimise": ("CompressionJob", "recipe: [{quantize: {}}, {optimise: {}}]", [LAST_STEP, ORDER]),
-    "a step that tunes, and no class": (
-        "CompressionJob",
-        "recipe: [{prune: {}}, {quantize: {}}]",
-        [NEEDS],
-    ),
-    "a class, and no step that tunes": (
-        "CompressionJob",
-        "{code: {configMap: {name: a}}, entrypoint: {script: a.py, model: A}}",
-        [UNUSED],
-    ),
-    "a distil step before prune": (
-        "CompressionJob",
-        """
-        {code: {configMap: {name: a}}, entrypoint: {script: a.py, model: A}, data: {training: {uri: pvc://m/x.npz}},
-        recipe: [{distil: {}}, {prune: {}}, {quantize: {}}]}
-        """,
-        [ORDER],
-    ),
     "no quantize": ("CompressionJob", "recipe: [{optimise: {}}]", [LAST_STEP]),
     "an empty step and a double one": (
         "CompressionJob",
