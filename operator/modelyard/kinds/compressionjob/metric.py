@@ -25,7 +25,7 @@ class Metric(Model):
     """False: the metric of the entry point is an error. Default: true."""
 
     @rule(
-        "has(self.entrypoint) != (self.name in ['Top1', 'F1', 'Rmse', 'Cosine'])",
+        "has(self.entrypoint) != (!has(self.name) || self.name in ['Top1', 'F1', 'Rmse', 'Cosine'])",
         "metric.name: one of Top1, F1, Rmse and Cosine, or another one with an entrypoint",
     )
     def _own_name_has_entrypoint(self) -> bool:
