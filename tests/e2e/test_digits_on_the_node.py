@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from installed import Kubectl, Place, place
+from node_stage import folder_of_claim
 from operators import Object, settled
 from waiting import until
 
@@ -45,11 +46,13 @@ def digits(client: httpx.Client, kubectl: Kubectl, modelyard: None, seen: list[s
         yield digits
 
 
-def held_out() -> tuple[list[Any], list[int]]:
-    """The images that train.py holds out, and what they show."""
+def parts() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images to train with and those that train.py holds out, then what they show."""
     scans, labels = load_digits(return_X_y=True)
-    _, scans, _, labels = train_test_split(scans, labels, test_size=0.2, stratify=labels, random_state=0)
-    return (scans / 16).reshape(-1, 1, 8, 8).tolist(), labels.tolist()
+    images = (scans / 16).reshape(-1, 1, 8, 8).astype(np.float32)
+    found: list[np.ndarray] = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
+    train, test, train_labels, test_labels = found
+    return train, test, train_labels, test_labels
 
 
 def objects(digits: Place) -> list[Object]:
@@ -63,9 +66,8 @@ def versions(digits: Place) -> dict[str, str]:
 
 
 def test_the_service_answers_right(digits: Place) -> None:
-    images, labels = held_out()
-    data = [pixel for image in images for row in image[0] for pixel in row]
-    tensor = {"name": "image", "datatype": "FP32", "shape": [len(images), 1, 8, 8], "data": data}
+    _, images, _, labels = parts()
+    tensor = {"name": "image", "datatype": "FP32", "shape": images.shape, "data": images.ravel().tolist()}
     answer = httpx.post(f"{digits.url('digits')}/v2/models/digits/infer", json={"inputs": [tensor]}, timeout=30)
     logits = answer.raise_for_status().json()["outputs"][0]["data"]
     rows = [logits[start : start + 10] for start in range(0, len(logits), 10)]
@@ -104,6 +106,43 @@ def test_digests_are_handed_on(digits: Place) -> None:
     training, compression, service = (digits.cluster.status(plural, name) for plural, name in KINDS.items())
     assert compression["source"]["digest"] == training["artifact"]["digest"]
     assert service["model"]["digest"] == compression["artifact"]["digest"]
+
+
+def test_the_trained_model_is_pruned_and_distilled_by_pods_of_the_trainer(digits: Place) -> None:
+    folder = folder_of_claim(digits, "models")
+    assert folder is not None
+    images, _, labels, _ = parts()
+    np.savez(folder / "train.npz", allow_pickle=False, image=images, labels=labels)
+    recipe = [
+        {"prune": {"ratio": ["0.5"], "finetuneEpochs": 6}},
+        {"distil": {}},
+        {"quantize": {"perChannel": [True], "rangeRepair": [False]}},
+    ]
+    spec = {
+        "source": {"trainingJob": {"name": "digits"}},
+        "code": {"configMap": {"name": "digits-code"}},
+        "entrypoint": {"script": "train.py", "model": "network"},
+        "data": {"training": {"uri": "pvc://models/train.npz"}},
+        "recipe": recipe,
+        "tuning": {"nodes": 2},
+        "gates": {"maxAccuracyDrop": "0.05"},
+        "output": {"uri": "pvc://models/digits-small"},
+    }
+    about = {"apiVersion": "modelyard.dev/v1alpha1", "kind": "CompressionJob", "metadata": {"name": "digits-small"}}
+    digits.apply({**about, "spec": spec})
+    messages = set()
+
+    def complete() -> bool:
+        messages.add(digits.cluster.status("compressionjobs", "digits-small").get("message", ""))
+        digits.assert_alive("compressionjobs", "digits-small")
+        return digits.condition("compressionjobs", "digits-small", "Complete") == "True"
+
+    until(complete, "the compression", seconds=300)
+    status = digits.cluster.status("compressionjobs", "digits-small")
+    assert [each["name"] for each in status["tuned"]] == ["pruned-0.5"]
+    assert status["trials"] == {"measured": 2, "infeasible": 0, "skipped": 0}
+    assert any(each.startswith("tuning: ") and "start" not in each for each in messages), messages
+    digits.kubectl("delete", "cjob", "digits-small")
 
 
 def test_explain_and_get_speak_for_themselves(digits: Place) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from laptop_stage import LaptopStage
 from laptops import DEADLINE, Laptop
 from pods import Attempts
 
@@ -32,6 +33,16 @@ def _laptop(folder: Path) -> Iterator[Laptop]:
             process.communicate(timeout=DEADLINE)
     laptop("stop")
     laptop.until(lambda: not laptop.processes())
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[LaptopStage]:
+    """A process cluster within this process."""
+    stage = LaptopStage(tmp_path)
+    try:
+        yield stage
+    finally:
+        stage.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A search that several processes share has the result of one process, and bears the loss of one of them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,6 @@ from waiting import until
 from whole_runs import Files, source_artifact
 
 KIND = "CompressionJob"
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[LaptopStage]:
-    stage = LaptopStage(tmp_path)
-    try:
-        yield stage
-    finally:
-        stage.close()
 
 
 @pytest.fixture

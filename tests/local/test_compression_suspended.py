@@ -1,11 +1,9 @@
 """A CompressionJob that is suspended in mid-search goes on there, on this machine's processes."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from laptop_stage import LaptopStage
 from stages import Object
@@ -14,15 +12,6 @@ from waiting import until
 from whole_runs import Files, source_artifact
 
 JOB = ("CompressionJob", "small")
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[LaptopStage]:
-    stage = LaptopStage(tmp_path)
-    try:
-        yield stage
-    finally:
-        stage.close()
 
 
 def job(folder: Path, *, suspend: bool) -> Object:

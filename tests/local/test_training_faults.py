@@ -1,8 +1,6 @@
 """Faults of a training on this machine's processes. The whole list runs in ``make test-faults``."""
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,15 +13,6 @@ SHORT = (
 )  # fmt: skip
 """Those that ``make test`` does not show elsewhere."""
 ALL = bool(os.environ.get("MODELYARD_ALL_FAULTS"))
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[LaptopStage]:
-    stage = LaptopStage(tmp_path)
-    try:
-        yield stage
-    finally:
-        stage.close()
 
 
 @pytest.mark.parametrize("scenario", ANYWHERE if ALL else SHORT)
