@@ -28,7 +28,7 @@ class Share:
         return self.index == 0
 
     def of(self, trials: list[Trial]) -> list[Trial]:
-        """Every so manieth trial: a pod that is replaced finds its own again."""
+        """Every nth trial of n pods: a pod that is replaced finds its own again."""
         return trials[self.index :: self.pods]
 
 
