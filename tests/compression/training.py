@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -114,16 +115,19 @@ def _train(net: Net, folder: Path) -> None:
 
 
 def _export(module: nn.Module, example: Tensor, path: Path) -> None:
-    torch.onnx.export(
-        module,
-        (example,),
-        path,
-        input_names=["x"],
-        output_names=["y"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # The exporter warns of its own ways with an LSTM's weights, and where a warning is an error it gives up.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (example,),
+            path,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            verbose=False,
+        )
 
 
 def _make_outliers(module: nets.SentenceEncoder) -> None:
