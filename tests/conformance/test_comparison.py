@@ -1,7 +1,10 @@
 """The published table of differences."""
 
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 from tests.conformance.checks import HTTP, TRANSPORTS, checks
-from tests.conformance.compare import PAGE, Contender, page, told
+from tests.conformance.compare import PAGE, Contender, Places, page, told
 
 
 def test_the_page_is_of_the_present_suite() -> None:
@@ -16,10 +19,10 @@ def test_the_page_is_of_the_present_suite() -> None:
 def test_a_line_is_on_the_page_where_a_server_differs() -> None:
     check = next(checks())
 
-    def none(_: object) -> object:
+    def none(_: Path) -> AbstractContextManager[Places]:
         raise AssertionError
 
-    contenders = [Contender(name, "1", none) for name in ("A", "B")]  # type: ignore[arg-type]
+    contenders = [Contender(name, "1", none) for name in ("A", "B")]
     differs = page(contenders, [check], {"A": [None], "B": ["expected bad,\n found outputs"]})
     assert f"| {check.name} | ✓ | `expected bad, found outputs` |" in differs
     assert check.name not in page(contenders, [check], {"A": [None], "B": [None]})

@@ -33,6 +33,8 @@ class Prepared:
     source: Source
     starts: dict[str, Source]
     """Tuned models to quantize beside the source, by what was done to them."""
+    start_models: dict[str, Path]
+    """Theirs, as onnxruntime takes them."""
     start_scores: dict[str, accuracy.Scores]
     """Theirs on the evaluation set, in float."""
     baseline: Subject
@@ -109,8 +111,9 @@ def prepare(run: CompressRun, scratch: Path) -> Prepared:
     start_scores = {name: load(model, run, evaluation).scores for name, model in start_models.items()}
     left_out = len(planned) - len(trials)
     return Prepared(
-        source, starts, start_scores, baseline, evaluation, calibration, drawn, shared, cpu, trials, left_out, memory
-    )
+        source, starts, start_models, start_scores, baseline, evaluation, calibration, drawn, shared, cpu, trials,
+        left_out, memory,
+    )  # fmt: skip
 
 
 def _operators(graph: onnx.GraphProto) -> set[str]:

@@ -32,7 +32,6 @@ from modelyard_compressor.saturation import saturation_risk
 from modelyard_compressor.search import search
 from modelyard_compressor.throttling import throttled_since, throttling
 from modelyard_compressor.verdict import verdict
-from modelyard_compressor.versions import fitted, runtime_limits
 from modelyard_compressor.workbench import Workbench, name_nodes
 
 LOG = logging.getLogger(__name__)
@@ -120,10 +119,9 @@ def compress(run: CompressRun) -> Termination:
 def _workbenches(prepared: Prepared, run: CompressRun, scratch: Path) -> dict[str | None, Workbench]:
     """One for each model that trials start from; that of the source has no name."""
     found: dict[str | None, Workbench] = {None: _workbench(prepared.baseline.path, prepared, run, scratch)}
-    for name, start in prepared.starts.items():
+    for name, model in prepared.start_models.items():
         folder = scratch / name
         folder.mkdir()
-        model = fitted(start.model, runtime_limits(), folder / "start.onnx")
         found[name] = _workbench(model, prepared, run, folder)
     return found
 

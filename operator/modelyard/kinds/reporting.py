@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from modelyard.api.containers import token_mount
-from modelyard.api.metadata import ObjectMeta
+from modelyard.api.metadata import plural_of
 from modelyard.api.pods import EnvVar
+from modelyard.api.resource import Resource
 from modelyard.api.settings import OWN_PROGRESS_PATH, PROGRESS_AUDIENCE, Settings
 from modelyard.api.volumes import Volume, VolumeMount
 from modelyard.contract import layout
@@ -32,14 +33,15 @@ def trainer_address(settings: Settings, path: str) -> list[EnvVar]:
     return [EnvVar(name=variable, value=value) for variable, value in values.items()]
 
 
-def own_path(plural: str, about: ObjectMeta) -> str:
+def own_path(of: Resource) -> str:
     """The path for pods of that object."""
-    return OWN_PROGRESS_PATH.format(namespace=about.namespace, plural=plural, name=about.name)
+    about = of.metadata
+    return OWN_PROGRESS_PATH.format(namespace=about.namespace, plural=plural_of(of.kind), name=about.name)
 
 
-def address(settings: Settings, plural: str, about: ObjectMeta) -> list[EnvVar]:
+def address(settings: Settings, of: Resource) -> list[EnvVar]:
     """Where another pod of this object reports, in our own words alone."""
     if settings.progress is None:
         return []
-    url = f"{settings.progress.url}/{own_path(plural, about)}"
+    url = f"{settings.progress.url}/{own_path(of)}"
     return [EnvVar(name=layout.PROGRESS_URL_VARIABLE, value=url)]

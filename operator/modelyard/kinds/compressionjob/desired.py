@@ -181,7 +181,7 @@ def compression_job(job: CompressionJob, source: StoredArtifact, settings: Setti
         ],
         env=[
             EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.target.resources.limits.get("cpu")))),
-            *address(settings, "compressionjobs", job.metadata),
+            *address(settings, job),
         ],
         resources=container_resources(spec.target.resources, None),
         options=spec.pod.model_copy(update={"node_selector": {**spec.pod.node_selector, **spec.target.node_selector}}),

@@ -189,7 +189,7 @@ def _job(job: CompressionJob, source: StoredArtifact, settings: Settings) -> Job
                 ranks_per_node=tuning.ranks_per_node,
                 cores=whole_cores(tuning.resources.limits.get("cpu")),
             ),
-            *trainer_address(settings, own_path("compressionjobs", job.metadata)),
+            *trainer_address(settings, own_path(job)),
         ],
         resources=container_resources(tuning.resources, tuning.accelerator),
         options=spec.pod,

@@ -173,7 +173,7 @@ def deployment(service: ModelService, artifact: StoredArtifact, revision: str, s
         ],
         env=[
             EnvVar(name="OMP_NUM_THREADS", value=str(whole_cores(spec.resources.limits.get("cpu")))),
-            *address(settings, "modelservices", service.metadata),
+            *address(settings, service),
             *(EnvVar(name=variable.name, value=variable.value) for variable in spec.runtime.env),
         ],
         resources=container_resources(spec.resources, spec.accelerator),
