@@ -1,7 +1,6 @@
 """The chart as it is installed in a test's cluster, and the operator with the rights that it gives."""
 
 import json
-import operator
 from pathlib import Path
 
 import httpx
@@ -13,8 +12,6 @@ from operators import Object, Operator
 SYSTEM = "modelyard-system"
 RIGHTS = ("clusterroles/modelyard", f"namespaces/{SYSTEM}/roles/modelyard-lease")
 """The roles of a release that watches all namespaces."""
-BINDINGS = {("clusterrolebindings", "modelyard"), ("rolebindings", "modelyard-lease")}
-"""What gives those roles to the operator's service account, as the audit log names it."""
 UNSERVED = {"podgroups": "scheduling.k8s.io/v1beta1"}
 """Resources that a cluster may lack, and the version of the API in which they are."""
 Use = tuple[str, str, str]
@@ -68,32 +65,32 @@ class Release:
         return started
 
 
-def used(audit: Path) -> tuple[set[Use], set[str]]:
+def used(audit: Path, after: int = 0) -> tuple[set[Use], set[str]]:
     """What the operator's service account has done by the API server's audit log, and what it had no right to.
 
-    Requests between the uninstallation of a release, which takes the rights before the pods, and the next installation
-    are not counted as refused.
+    Of the log without its first ``after`` lines. No right to means: refused and never allowed in the same place. What
+    was granted is refused too while a release is uninstalled, for the pods go after their rights, and by an API server
+    that has just started and does not know the roles yet.
     """
     done: set[Use] = set()
-    refused: set[str] = set()
-    taken = False
-    # The log is written as requests end, and a forbidden one ends at once.
-    for event in sorted(map(json.loads, audit.read_text().splitlines()), key=operator.itemgetter("stageTimestamp")):
+    refused: dict[tuple[Use, str], str] = {}
+    allowed: set[tuple[Use, str]] = set()
+    for event in map(json.loads, audit.read_text().splitlines()[after:]):
         where = event.get("objectRef")
-        if where is None:
-            continue
-        if (where["resource"], where.get("name")) in BINDINGS and event["verb"] in ("create", "patch", "delete"):
-            taken = event["verb"] == "delete"
-        if event["user"]["username"] != f"system:serviceaccount:{SYSTEM}:modelyard":
+        if where is None or event["user"]["username"] != f"system:serviceaccount:{SYSTEM}:modelyard":
             continue
         resource = "/".join(filter(None, (where["resource"], where.get("subresource"))))
-        done.add((where.get("apiGroup", ""), resource, event["verb"]))
+        use = (where.get("apiGroup", ""), resource, event["verb"])
+        done.add(use)
         if event.get("responseStatus", {}).get("code") == httpx.codes.CREATED:
             # A patch that creates.
             done.add((where.get("apiGroup", ""), resource, "create"))
-        if event["annotations"]["authorization.k8s.io/decision"] == "forbid" and not taken:
-            refused.add(event["requestURI"])
-    return done, refused
+        place = (use, where.get("namespace", ""))
+        if event["annotations"]["authorization.k8s.io/decision"] == "forbid":
+            refused[place] = event["requestURI"]
+        else:
+            allowed.add(place)
+    return done, {uri for place, uri in refused.items() if place not in allowed}
 
 
 def granted(client: httpx.Client, *roles: str) -> set[Use]:
