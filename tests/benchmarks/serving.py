@@ -46,11 +46,14 @@ def main() -> int:
     results: list[Figures] = []
     for name in arguments.models:
         model = models()[name]
-        bare = bare_rates(model, server_core, arguments.seconds / 4)
-        best = max(bare.values())
-        print(f"\n{name}: bare loop {bare[1]:.0f} rows/s one by one, {best:.0f} at its best", flush=True)
-        results.append({"model": name, "bareRowsPerSecond": bare})
+        print(f"\n{name}", flush=True)
         for group in by_process(contenders(model), arguments.only):
+            # Just before each, since a virtual machine's speed changes within minutes.
+            bare = bare_rates(model, server_core, arguments.seconds / 8)
+            best = max(bare.values())
+            rates = ", ".join(f"{rate:.0f} at {rows}" for rows, rate in bare.items())
+            print(f"bare loop, rows/s by rows of a run: {rates}", flush=True)
+            results.append({"model": name, "bareRowsPerSecond": bare})
             with running(group[0], model, server_core, arguments.environments) as (process, ready):
                 if ready is None:
                     print(f"{group[0].name:22} did not start", flush=True)

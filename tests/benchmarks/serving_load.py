@@ -52,7 +52,7 @@ class Tally:
         """Count an answer to a request of the time ``since``; whether to go on."""
         now = time.perf_counter()
         self.answers += 1
-        if since >= self.begin and now <= self.end:
+        if self.begin <= now <= self.end:
             if good:
                 self.latencies.append(now - since)
             else:

@@ -108,8 +108,9 @@ def compiled() -> Path:
 
 
 def python_of(contender: Contender, environments: Path) -> Path:
-    """The interpreter that has its packages; makes the environment if it is not there."""
+    """The interpreter that has its packages; makes what it needs if it is not there."""
     if not contender.packages:
+        compiled()
         return Path(sys.executable)
     place = environments / contender.packages[0]
     python = place / "bin" / "python"

@@ -1,7 +1,7 @@
 """Where batches run: on the event loop between two rounds of input, or in threads of their own.
 
-A batch leaves when a place to run is free and is as large as the queue allows then. There is no timer to wait for
-unless a delay is asked for.
+A batch leaves when a place to run is free and is as large as the queue allows then. No timer is waited for unless
+a delay is asked for; in threads, clients that were just answered are given the moment that they need to ask again.
 """
 
 import asyncio
@@ -100,31 +100,51 @@ class InlineBatcher:
 
 
 class ThreadedBatcher:
-    """Runs batches in ``threads`` threads, each of which takes the next batch itself when it is done with one."""
+    """Runs batches in ``threads`` threads, each of which takes the next batch itself when it is done with one.
 
-    def __init__(self, run: Run, rows: int, delay: float, threads: int, queue: BatchQueue, observe: Observe) -> None:
+    Clients that have been answered are likely to ask again at once. So after a run for several of them a thread leaves
+    what waits until as many have come again, or until the event loop has heard nothing new for ``patience`` seconds:
+    otherwise those who ask together would be split into two batches that take turns. A full batch waits for nobody.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        rows: int,
+        delay: float,
+        threads: int,
+        queue: BatchQueue,
+        observe: Observe,
+        *,
+        patience: float = 0.0,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._rows = rows
         self._delay = delay
         self._queue = queue
         self._observe = observe
-        self._changed = threading.Condition(threading.Lock())
-        self._idle = 0
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._idle: dict[threading.Condition, int] = {}
+        """How each waiting thread is woken, and the number of jobs ever submitted from which on it wants to be."""
+        self._submitted = 0
+        self._quiet = 0.0
+        """When the event loop last found that nobody comes again."""
         self._closed = False
         for number in range(threads):
             name = f"inference-{number}"
             threading.Thread(target=self._work, args=(BatchRunner(run, rows),), name=name, daemon=True).start()
 
     def submit(self, job: Job) -> None:
-        """Queue a job, and wake a thread if one waits."""
-        with self._changed:
+        """Queue a job, and wake a thread if one waits for it."""
+        with self._lock:
             self._queue.add(job, time.perf_counter())
-            if self._idle:
-                self._changed.notify()
+            self._submitted += 1
+            self._wake_one()
 
     def cancel(self, job: Job) -> None:
         """Drop a job that still waits."""
-        with self._changed:
+        with self._lock:
             self._queue.discard(job)
 
     @property
@@ -134,41 +154,88 @@ class ThreadedBatcher:
 
     def close(self) -> None:
         """End the threads once their present batch is done."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._wake_all()
+
+    def _wake_one(self) -> None:
+        for thread, wanted in self._idle.items():
+            if self._submitted >= wanted:
+                thread.notify()
+                del self._idle[thread]
+                return
+
+    def _wake_all(self) -> None:
+        for thread in self._idle:
+            thread.notify()
+        self._idle.clear()
 
     def _work(self, runner: BatchRunner) -> None:
-        while (taken := self._next()) is not None:
+        thread = threading.Condition(self._lock)
+        wanted = 0
+        while (taken := self._next(thread, wanted)) is not None:
             batch, late = taken
             start = time.perf_counter()
             for job in batch:
                 job.started = start
             outcomes: Sequence[Outcome] = runner(batch) if batch else ()
             seconds = time.perf_counter() - start
+            wanted = self._expected(len(batch))
             try:
-                self._loop.call_soon_threadsafe(self._finish, batch, outcomes, seconds, late)
+                self._loop.call_soon_threadsafe(self._finish, batch, outcomes, seconds, late, wanted)
             except RuntimeError:  # the loop has ended, and with it everybody who waited
                 return
 
-    def _next(self) -> tuple[list[Job], list[Job]] | None:
+    def _expected(self, answered: int) -> int:
+        """The number of jobs submitted when all that are answered now have asked again; 0 where none is waited for."""
+        with self._lock:
+            waiting = len(self._queue)
+            if not self._patience or answered + waiting < 2:
+                return 0
+            return self._submitted + min(answered, max(0, self._rows - waiting))
+
+    def _next(self, thread: threading.Condition, wanted: int) -> tuple[list[Job], list[Job]] | None:
         """The next batch, waited for, and the jobs that are too late for it. None: the batcher is closed."""
-        with self._changed:
+        since = time.perf_counter()
+        with self._lock:
             while not self._closed:
                 now = time.perf_counter()
-                due = self._queue.due(self._rows, self._delay)
+                if self._submitted >= wanted or self._quiet > since:
+                    wanted = 0
+                due = self._queue.due(self._rows, math.inf if wanted else self._delay)
                 if due <= now:
                     return self._queue.take(self._rows, now)
-                self._idle += 1
-                self._changed.wait(None if math.isinf(due) else due - now)
-                self._idle -= 1
+                self._idle[thread] = wanted
+                thread.wait(None if math.isinf(due) else due - now)
+                self._idle.pop(thread, None)
         return None
 
-    def _finish(self, batch: Sequence[Job], outcomes: Sequence[Outcome], seconds: float, late: Sequence[Job]) -> None:
+    def _finish(
+        self,
+        batch: Sequence[Job],
+        outcomes: Sequence[Outcome],
+        seconds: float,
+        late: Sequence[Job],
+        wanted: int,
+    ) -> None:
         if batch:
             self._observe(batch, seconds)
         finish(batch, outcomes)
         refuse_late(late)
+        if wanted:
+            self._listen(wanted, self._submitted, time.perf_counter() + self._patience)
+
+    def _listen(self, wanted: int, submitted: int, until: float) -> None:
+        """Let the event loop read on until enough have come, or nobody has for a while."""
+        now = time.perf_counter()
+        if submitted != self._submitted:
+            submitted, until = self._submitted, now + self._patience
+        if submitted < wanted and now < until:
+            self._loop.call_soon(self._listen, wanted, submitted, until)
+            return
+        with self._lock:
+            self._quiet = now
+            self._wake_all()
 
 
 def finish(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:

@@ -61,7 +61,8 @@ class Service:
         observe = self.metrics.observe_run if self.traces is None else self.traces.noting(self.metrics.observe_run)
         if tuning.mode == "Inline":
             return InlineBatcher(model.run, tuning.max_batch, delay, queue, observe)
-        return ThreadedBatcher(model.run, tuning.max_batch, delay, tuning.instances, queue, observe)
+        patience = 0.0 if delay else tuning.patience
+        return ThreadedBatcher(model.run, tuning.max_batch, delay, tuning.instances, queue, observe, patience=patience)
 
     def close(self) -> None:
         """End the threads that run the model."""

@@ -19,10 +19,11 @@ _INLINE_SECONDS = 200e-6
 """A run that takes less is done on the event loop: to wake a thread and be woken takes 50 to 100 us."""
 _INLINE_BATCH_SECONDS = 1e-3
 """So long the event loop may stand still for one batch."""
-_BATCH_SECONDS = 50e-3
+_BATCH_SECONDS = 100e-3
 """So long one batch may take, because every request in it waits for the whole."""
 _GAIN = 1.03
 """A larger batch must give so much more throughput than the one chosen so far."""
+_MOST_PATIENCE_SECONDS = 500e-6
 _BUDGET_SECONDS = 1.0
 _TRY_SECONDS = 0.05
 
@@ -44,6 +45,11 @@ class Tuning:
     """The shortest time of a run by its rows: other work on the machine only makes runs longer."""
     reason: str
     """Why this, in a few words."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a batch may wait for more to join it: a tenth of what a run of one row takes."""
+        return min(_MOST_PATIENCE_SECONDS, 1e-7 * self.microseconds[min(self.microseconds)])
 
     def document(self) -> dict[str, object]:
         """The same as a JSON object."""

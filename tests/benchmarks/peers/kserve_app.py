@@ -6,6 +6,7 @@ import kserve
 import numpy as np
 import onnxruntime as ort
 from kserve import InferOutput, InferRequest, InferResponse
+from kserve.utils.utils import generate_uuid
 
 
 class OnnxModel(kserve.Model):
@@ -21,7 +22,7 @@ class OnnxModel(kserve.Model):
         y = self.session.run(["y"], {"x": np.asarray(x, np.float32)})[0]
         output = InferOutput(name="y", shape=list(y.shape), datatype="FP32")
         output.set_data_from_numpy(y, binary_data=True)
-        return InferResponse(model_name=self.name, response_id=payload.id, infer_outputs=[output])
+        return InferResponse(model_name=self.name, response_id=payload.id or generate_uuid(), infer_outputs=[output])
 
 
 if __name__ == "__main__":

@@ -126,3 +126,31 @@ async def test_while_a_batch_runs_the_loop_goes_on_and_the_queue_grows(model: Mo
     await asyncio.wait_for(asyncio.gather(first, *others), DEADLINE)
     batcher.close()
     assert model.rows == [1, 5]
+
+
+async def test_clients_that_come_again_are_waited_for_and_share_a_run(model: Model) -> None:
+    batcher = ThreadedBatcher(model.run, 8, 0.0, 1, BatchQueue(100), lambda jobs, seconds: None, patience=DEADLINE)
+    model.open.clear()
+
+    async def client(requests: int) -> None:
+        for value in range(requests):
+            assert await asyncio.wait_for(ask(batcher, value)[1], DEADLINE) == value + 1
+
+    first = asyncio.create_task(client(21))
+    assert await asyncio.to_thread(model.entered.wait, DEADLINE)
+    others = [asyncio.create_task(client(20)) for _ in range(3)]
+    await asyncio.sleep(0)  # they ask
+    model.open.set()
+    await asyncio.gather(first, *others)
+    batcher.close()
+    assert model.rows == [1, *[4] * 20]
+
+
+async def test_clients_that_do_not_come_again_hold_up_nobody(model: Model) -> None:
+    batcher = ThreadedBatcher(model.run, 8, 0.0, 1, BatchQueue(100), lambda jobs, seconds: None, patience=0.001)
+    for _ in range(5):
+        futures = [ask(batcher, value)[1] for value in range(6)]
+        await asyncio.wait_for(asyncio.gather(*futures), DEADLINE)
+        assert await asyncio.wait_for(ask(batcher, 7)[1], DEADLINE) == 8
+    batcher.close()
+    assert sum(model.rows) == 35

@@ -55,6 +55,12 @@ def test_where_requests_must_not_share_a_run_they_do_not(batching: BatchingRun, 
     assert (tuning.max_batch, tuning.reason) == (1, reason)
 
 
+@pytest.mark.parametrize(("seconds", "patience"), [(MIDDLE, 1e-4), (LARGE, 5e-4)])
+def test_a_batch_waits_for_clients_a_tenth_of_a_run(seconds: dict[int, float], patience: float) -> None:
+    tuning = choose(seconds, 1, alone=True, batching=AUTO, threads=None)
+    assert tuning.patience == pytest.approx(patience)
+
+
 def test_the_choice_can_be_told() -> None:
     tuning = replace(choose(LARGE, 1, alone=True, batching=AUTO, threads=None), reason="measured")
     assert tuning.document() == {
