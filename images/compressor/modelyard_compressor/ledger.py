@@ -19,6 +19,7 @@ _RECORD = "trial.json"
 _BEGUN = "begun.json"
 _MODEL = "model.onnx"
 _SCORES = "scores.npy"
+_THERE = "there"
 _THROUGH = "through"
 _MOST_EXCUSES = 16
 
@@ -95,14 +96,21 @@ class Ledger:
                 np.save(staging / _SCORES, scores, allow_pickle=False)
             (staging / _RECORD).write_text(record.to_json())
 
+    def there(self, share: int) -> None:
+        """Note that the pod of that index has begun. Raises StorageError."""
+        self._mark(share, _THERE)
+
+    def is_there(self, share: int) -> bool:
+        """Whether the pod of that index ever began. Raises StorageError."""
+        return self._folder_of(share, _THERE).has(_THERE)
+
     def through(self, share: int) -> None:
         """Note that the pod of that index is through its part of the trials. Raises StorageError."""
-        with self._through(share).staged(_THROUGH, replace=True) as staging:
-            (staging / _THROUGH).touch()
+        self._mark(share, _THROUGH)
 
     def is_through(self, share: int) -> bool:
         """Whether the pod of that index is through its part. Raises StorageError."""
-        return self._through(share).has(_THROUGH)
+        return self._folder_of(share, _THROUGH).has(_THROUGH)
 
     def clear(self) -> None:
         """Forget all trials, once the job has its result. What cannot be deleted now is only room lost."""
@@ -111,8 +119,12 @@ class Ledger:
         except StorageError:
             return
 
-    def _through(self, share: int) -> Store:
-        return self._folder / f"share-{share}"
+    def _mark(self, share: int, name: str) -> None:
+        with self._folder_of(share, name).staged(name, replace=True) as staging:
+            (staging / name).touch()
+
+    def _folder_of(self, share: int, name: str) -> Store:
+        return self._folder / f"share-{share}-{name}"
 
     def _begun(self, trial: Trial) -> _Begun:
         place = self._begun_place(trial)

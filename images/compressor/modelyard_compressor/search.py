@@ -7,7 +7,7 @@ from modelyard.contract.runs import CompressRun
 from modelyard_compressor.attempts import Attempts, attempt_all, require_one
 from modelyard_compressor.ledger import Ledger
 from modelyard_compressor.prepare import Prepared
-from modelyard_compressor.shares import await_others, this_share
+from modelyard_compressor.shares import Share, await_others, this_share
 from modelyard_compressor.workbench import Workbench
 
 
@@ -27,9 +27,16 @@ def search(
     share = this_share(run.search.parallelism)
     if share.pods > 1:
         mine = share.of(prepared.trials)
+        ledger.there(share.index)
         attempt_all(mine, prepared, run, workbenches, ledger, began, announce)
         ledger.through(share.index)
         if not share.decides:
             return None
-        await_others(share, ledger, lambda: announce(len(mine)))
+
+        def take(other: Share) -> None:
+            # From its end, in case its pod begins now after all.
+            left = other.of(prepared.trials)[::-1]
+            attempt_all(left, prepared, run, workbenches, ledger, began, lambda number: announce(len(mine) + number))
+
+        await_others(share, ledger, lambda: announce(len(mine)), take)
     return require_one(attempt_all(prepared.trials, prepared, run, workbenches, ledger, began, announce))

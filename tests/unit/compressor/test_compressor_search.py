@@ -13,7 +13,7 @@ from modelyard.contract.decimals import Decimal
 from modelyard.contract.reports import EXIT_FAILED
 from modelyard.contract.runs import GatesRun, SearchRun
 from modelyard.storage.artifacts import open_artifact
-from modelyard_compressor import attempts, latency
+from modelyard_compressor import attempts, latency, shares
 from modelyard_compressor.gates import judge
 from modelyard_compressor.intervals import Interval
 from modelyard_compressor.latency import Speedup
@@ -54,6 +54,18 @@ def test_each_combination_is_measured_and_the_front_holds_what_none_beats(
     assert termination.trials.measured == 4
     assert [point.trial for point in termination.pareto] == report.front
     assert all(name in (root / "out" / "report" / "report.html").read_text() for name in report.front)
+
+
+def test_trials_of_pods_that_never_begin_are_built_by_the_one_that_decides(
+    root: Path, conv_net: onnx.ModelProto, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "_PATIENCE_SECONDS", 0.0)
+    source = source_artifact(root, conv_net, files)
+
+    _, termination = compress(root, source, quantize=WIDE, search=SearchRun(parallelism=3))
+
+    assert len(report_of(root).trials) == 4
+    assert termination.outcome == "Succeeded"
 
 
 def test_beyond_the_budget_nothing_is_tried(root: Path, conv_net: onnx.ModelProto, files: Files) -> None:
