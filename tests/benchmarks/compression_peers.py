@@ -128,7 +128,7 @@ PEERS = {
         Peer("ort-dynamic", None, _dynamic),
         Peer("ort-static", None, _static),
         Peer("nncf", ("nncf==3.4.0", *_COMMON), _nncf),
-        Peer("olive", ("olive-ai==0.13.0", *_COMMON), _olive),
+        Peer("olive", ("olive-ai==0.13.0", "requests==2.34.2", *_COMMON), _olive),
     )
 }
 
