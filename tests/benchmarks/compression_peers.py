@@ -25,10 +25,16 @@ class Peer:
 
 
 def environment(peer: Peer) -> Path:
-    """The Python of the peer's environment, made where it is not there, outside the repository."""
+    """The Python of the peer's environment, made where it is not there, outside the repository.
+
+    Peers whose names begin alike share one.
+    """
     if peer.packages is None:
         return Path(sys.executable)
-    home = Path(os.environ.get("MODELYARD_PEERS", Path.home() / ".cache" / "modelyard-peers")) / peer.name
+    home = (
+        Path(os.environ.get("MODELYARD_PEERS", Path.home() / ".cache" / "modelyard-peers"))
+        / peer.name.partition("-")[0]
+    )
     python = home / "bin" / "python"
     if not (home / "complete").exists():
         uv = Path(__file__).parents[2] / "build" / "tools" / "bin" / "uv"
@@ -71,10 +77,23 @@ def _static(folder: Path, target: Path) -> None:
 
 
 def _nncf(folder: Path, target: Path) -> None:
+    _by_nncf(folder, target)
+
+
+def _nncf_accurate(folder: Path, target: Path) -> None:
+    """As its documentation says for accuracy: slow bias correction, and SmoothQuant where there is attention."""
     import nncf  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    attention = folder.name in ("transformer", "encoder")
+    kind = {"model_type": nncf.ModelType.TRANSFORMER} if attention else {}
+    _by_nncf(folder, target, fast_bias_correction=False, **kind)
+
+
+def _by_nncf(folder: Path, target: Path, **options: Any) -> None:
+    import nncf  # noqa: PLC0415
     import onnx  # noqa: PLC0415
 
-    quantized = nncf.quantize(onnx.load(folder / "model.onnx"), nncf.Dataset(list(_rows(folder))))
+    quantized = nncf.quantize(onnx.load(folder / "model.onnx"), nncf.Dataset(list(_rows(folder))), **options)
     onnx.save(quantized, target)
 
 
@@ -128,6 +147,7 @@ PEERS = {
         Peer("ort-dynamic", None, _dynamic),
         Peer("ort-static", None, _static),
         Peer("nncf", ("nncf==3.4.0", *_COMMON), _nncf),
+        Peer("nncf-accurate", ("nncf==3.4.0", *_COMMON), _nncf_accurate),
         Peer("olive", ("olive-ai==0.13.0", "requests==2.34.2", *_COMMON), _olive),
     )
 }

@@ -11,7 +11,9 @@ from modelyard_compressor.trials import Trial
 POINT = Interval(low=0, high=0)
 
 
-def figures(drop: float = 0.0, p99: float = 1.0, speedup: float = 2.0, size: int = 1000) -> CandidateFigures:
+def figures(
+    drop: float = 0.0, p99: float = 1.0, speedup: float = 2.0, size: int = 1000, spread: float = 0.0
+) -> CandidateFigures:
     latency = Latency(
         batch_size=1,
         calls_per_sample=1,
@@ -26,15 +28,15 @@ def figures(drop: float = 0.0, p99: float = 1.0, speedup: float = 2.0, size: int
         latencies=[latency],
         accuracy_drop=drop,
         accuracy_drop_interval=POINT,
-        speedups=[Speedup(batch_size=1, value=speedup, interval=POINT)],
+        speedups=[Speedup(batch_size=1, value=speedup, interval=Interval(low=speedup - spread, high=speedup + spread))],
         int8_mac_share=1,
     )
 
 
-def trial(name: str, speedup: float, gates: str) -> MeasuredTrial:
+def trial(name: str, speedup: float, gates: str, drop: float = 0.0, spread: float = 0.0) -> MeasuredTrial:
     verdicts = [GateResult(name="gate", limit="1", observed="2", passed=sign == "+") for sign in gates]
     how = Trial(mode="Dynamic", activation="U8", per_channel=True, reduce_range=False)
-    return MeasuredTrial(name=name, trial=how, figures=figures(speedup=speedup), gates=verdicts)
+    return MeasuredTrial(name=name, trial=how, figures=figures(drop, speedup=speedup, spread=spread), gates=verdicts)
 
 
 def test_each_limit_is_one_gate_named_as_in_the_spec() -> None:
@@ -64,6 +66,13 @@ def test_the_fastest_of_those_that_hold_all_gates_is_selected() -> None:
     trials = [trial("slow", 1.5, "++"), trial("fast", 2.5, "++"), trial("fastest", 9, "+-")]
 
     assert select(trials).name == "fast"
+
+
+def test_of_those_that_may_be_as_fast_the_most_accurate_is_selected() -> None:
+    noisy = [trial("fast", 2.5, "+", 0.02, 0.1), trial("exact", 2.4, "+", 0.01, 0.1), trial("slow", 2.2, "+", 0.0, 0.1)]
+    quiet = [trial("fast", 2.5, "+", 0.02, 0.01), trial("exact", 2.4, "+", 0.01, 0.01)]
+
+    assert (select(noisy).name, select(quiet).name) == ("exact", "fast")
 
 
 def test_when_none_holds_all_the_one_that_fails_fewest_is_selected() -> None:
