@@ -118,7 +118,7 @@ def _olive(folder: Path, target: Path) -> None:
     def _bench(**_: Any) -> Rows:
         return Rows()
 
-    with tempfile.TemporaryDirectory() as out:
+    with tempfile.TemporaryDirectory() as out, tempfile.TemporaryDirectory() as cache:
         run(
             {
                 "input_model": {"type": "ONNXModel", "model_path": str(folder / "model.onnx")},
@@ -134,6 +134,7 @@ def _olive(folder: Path, target: Path) -> None:
                 ],
                 "passes": {"quantize": {"type": "OnnxStaticQuantization", "data_config": "bench"}},
                 "output_dir": out,
+                "cache_dir": cache,
                 "log_severity_level": 3,
             }
         )
