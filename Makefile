@@ -46,14 +46,14 @@ bench-compression: $(STAMP)  ## our compression beside the defaults of others, o
 bench-serving: $(STAMP)  ## the model server beside a bare ONNX Runtime loop and its peers; prints tables; BENCH="--help"
 	@$(BIN)/python tests/benchmarks/serving.py $(BENCH)
 
-test-serving: $(STAMP)  ## others' clients and fuzzers, 200 terminations under load and a million fuzzed requests; about an hour
+test-serving: $(STAMP)  ## others' clients and fuzzers, 200 terminations under load and a million fuzzed requests; about half an hour
 	$(call environment,tritonclient,'tritonclient[all]')
 	$(call environment,kserve,kserve)
 	$(call environment,schemathesis,schemathesis)
 	$(call environment,atheris,--only-binary atheris atheris numpy orjson pydantic)
 	TRITONCLIENT_PYTHON=build/tritonclient/bin/python KSERVE_PYTHON=build/kserve/bin/python \
 	  ATHERIS_PYTHON=$(CURDIR)/build/atheris/bin/python SCHEMATHESIS=$(CURDIR)/build/schemathesis/bin/schemathesis \
-	  SCHEMATHESIS_EXAMPLES=200 TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v tests/conformance \
+	  SCHEMATHESIS_EXAMPLES=200 TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v -n 2 --dist loadfile tests/conformance \
 	  tests/local/test_serving_terminations.py tests/local/test_serving_fuzz.py
 
 images:  ## the container images, with Docker or buildah; PUSH=host:port pushes them, BASE=... takes another base
