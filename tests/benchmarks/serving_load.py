@@ -1,7 +1,7 @@
 """Ask a server as fast as it answers, or at a fixed rate, and tell how it did: one JSON line. Runs on its own core.
 
 ``python serving_load.py '{"protocol": "http", ...}'``; the fields are those of ``Load``. It speaks HTTP by hand and
-builds each request once, so that a client in Python is no slower than the server.
+builds each request once, so that a client in Python is no slower than the server; for gRPC it is ``serving_http2``.
 """
 # ruff: noqa: T201
 
@@ -10,10 +10,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import uvloop
+
+from serving_http2 import GrpcClient
+
+_CALLS_OF_A_CONNECTION = 8
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,7 @@ async def http(load: Load, body: bytes) -> Tally:
     return tally
 
 
-async def _at_a_rate(load: Load, tally: Tally, clients: list[Client]) -> None:
+async def _at_a_rate(load: Load, tally: Tally, clients: Sequence[Client | GrpcClient]) -> None:
     """Send when the time has come, on a connection that is free; with none free the request waits, and that counts."""
     due = time.perf_counter()
     while (now := time.perf_counter()) < tally.end:
@@ -156,25 +162,31 @@ async def _at_a_rate(load: Load, tally: Tally, clients: list[Client]) -> None:
 
 
 async def grpc(load: Load, body: bytes) -> Tally:
-    """Ask over gRPC."""
-    from grpc import aio  # noqa: PLC0415 - HTTP needs it not
-
+    """Ask over gRPC, with several calls at once on a connection."""
+    loop = asyncio.get_running_loop()
     tally = Tally(load)
-    async with aio.insecure_channel(f"{load.host}:{load.port}") as channel:
-        call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(load.path)
-
-        async def ask() -> None:
-            while True:
-                since = time.perf_counter()
-                try:
-                    await call(body)
-                    good = True
-                except aio.AioRpcError:
-                    good = False
-                if not tally.answer(since, good=good):
-                    return
-
-        await asyncio.gather(*(ask() for _ in range(load.concurrency)))
+    count = -(-load.concurrency // _CALLS_OF_A_CONNECTION)
+    clients = []
+    for each in range(count):
+        _, client = await loop.create_connection(
+            partial(
+                GrpcClient,
+                f"{load.host}:{load.port}",
+                load.path,
+                body,
+                tally,
+                load.concurrency // count + (each < load.concurrency % count),
+                closed_loop=not load.rate,
+            ),
+            load.host,
+            load.port,
+        )
+        clients.append(client)
+    if load.rate:
+        await asyncio.gather(*(client.greeted.wait() for client in clients))
+        await _at_a_rate(load, tally, clients)
+    else:
+        await tally.finished.wait()
     return tally
 
 

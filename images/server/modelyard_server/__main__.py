@@ -26,7 +26,6 @@ _ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - a pod is reached from other nodes; a 
 def main() -> int:
     """Serve until told to stop; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its C core writes to standard error on its own
     try:
         run = _read(layout.run_file())
         listener = _listen(os.environ.get(layout.HOST_VARIABLE, _ALL_ADDRESSES), layout.SERVER_PORT)

@@ -3,7 +3,7 @@
 import asyncio
 
 from modelyard_server.http_endpoint import Endpoint
-from modelyard_server.http_exchange import Exchange
+from modelyard_server.http_exchange import Exchange, Handler
 from modelyard_server.http_messages import CONTINUE, NEVER, Response, json_response, rendered
 from modelyard_server.http_reader import Phase, RequestReader
 
@@ -14,7 +14,7 @@ _JOINED = 64 * 1024
 class Connection(asyncio.BufferedProtocol):
     """The server's side of one connection."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint[Handler]) -> None:
         self._endpoint = endpoint
         self._handler = endpoint.handler
         self._limits = endpoint.limits

@@ -1,14 +1,18 @@
 """What all connections of a server share: the handler, the limits, one read buffer, the clock and the date."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from modelyard_server.http_exchange import Handler
 from modelyard_server.http_messages import Limits
+from modelyard_server.security import Tls, Token
 
 READ_BYTES = 256 * 1024
+_SWEEP_SECONDS = 0.5
+
+H = TypeVar("H")
 
 
 class Timed(Protocol):
@@ -30,10 +34,10 @@ class Timed(Protocol):
         ...
 
 
-class Endpoint:
+class Endpoint(Generic[H]):
     """The connections that there are, and what they share."""
 
-    def __init__(self, handler: Handler, limits: Limits, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, handler: H, limits: Limits, now: Callable[[], float] = time.monotonic) -> None:
         self.handler = handler
         self.limits = limits
         self.now = now
@@ -62,6 +66,15 @@ class Endpoint:
         """Close the connections on which nothing happens."""
         for connection in [each for each in self.connections if each.idle]:
             connection.close()
+
+
+async def swept(endpoint: Endpoint[H], files: Sequence[Tls | Token]) -> None:
+    """Keep the connections' time, and follow the files, until cancelled."""
+    while True:
+        endpoint.sweep(time.time())
+        for file in files:
+            file.refresh()
+        await asyncio.sleep(_SWEEP_SECONDS)
 
 
 def date_line(wall: float) -> bytes:

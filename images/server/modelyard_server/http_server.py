@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import AsyncIterator
 
 from modelyard_server.http_connection import Connection
-from modelyard_server.http_endpoint import Endpoint
+from modelyard_server.http_endpoint import Endpoint, swept
+from modelyard_server.http_exchange import Handler
 from modelyard_server.security import Tls, Token
 
-_SWEEP_SECONDS = 0.5
 _HANDSHAKE_SECONDS = 10.0
 _QUIET_SECONDS = 0.25
 """A client that has a connection open sends its next request within this time, or does not send one now."""
@@ -20,7 +19,7 @@ _POLL_SECONDS = 0.02
 class HttpServer:
     """The listening socket and what came in by it."""
 
-    def __init__(self, endpoint: Endpoint, server: asyncio.Server) -> None:
+    def __init__(self, endpoint: Endpoint[Handler], server: asyncio.Server) -> None:
         self._endpoint = endpoint
         self._server = server
 
@@ -40,7 +39,7 @@ class HttpServer:
 
 @contextlib.asynccontextmanager
 async def listening(
-    endpoint: Endpoint, listener: socket.socket, tls: Tls | None = None, token: Token | None = None
+    endpoint: Endpoint[Handler], listener: socket.socket, tls: Tls | None = None, token: Token | None = None
 ) -> AsyncIterator[HttpServer]:
     """A server on ``listener``; what is still connected at the end is cut off."""
     server = await asyncio.get_running_loop().create_server(
@@ -49,17 +48,9 @@ async def listening(
         ssl=None if tls is None else tls.context,
         ssl_handshake_timeout=None if tls is None else _HANDSHAKE_SECONDS,
     )
-    sweeping = asyncio.create_task(_sweep(endpoint, [each for each in (tls, token) if each is not None]))
+    sweeping = asyncio.create_task(swept(endpoint, [each for each in (tls, token) if each is not None]))
     try:
         yield HttpServer(endpoint, server)
     finally:
         sweeping.cancel()
         server.close()
-
-
-async def _sweep(endpoint: Endpoint, files: list[Tls | Token]) -> None:
-    while True:
-        endpoint.sweep(time.time())
-        for file in files:
-            file.refresh()
-        await asyncio.sleep(_SWEEP_SECONDS)

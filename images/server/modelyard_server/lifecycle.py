@@ -15,6 +15,7 @@ from modelyard.contract.runs import ServeRun
 from modelyard_server.announcement import announce
 from modelyard_server.app import App
 from modelyard_server.http_endpoint import Endpoint
+from modelyard_server.http_exchange import Handler
 from modelyard_server.http_messages import Limits
 from modelyard_server.http_server import listening
 from modelyard_server.security import Tls, Token
@@ -41,13 +42,16 @@ async def serve(run: ServeRun, listener: socket.socket) -> None:
     service = Service(run)
     secrets = layout.root() / layout.SECRETS
     token = Token(secrets / run.token_secret / layout.TOKEN_KEY) if run.token_secret else None
-    tls = Tls(secrets / run.tls_secret) if run.tls_secret else None
-    endpoint = Endpoint(App(service, token), Limits(body=run.max_payload_bytes), asyncio.get_running_loop().time)
+    tls, grpc_tls = (
+        (Tls(secrets / run.tls_secret, protocol) if run.tls_secret else None) for protocol in ("http/1.1", "h2")
+    )
+    app: Handler = App(service, token)
+    endpoint = Endpoint(app, Limits(body=run.max_payload_bytes), asyncio.get_running_loop().time)
     async with contextlib.AsyncExitStack() as stack:
         service.traces = stack.enter_context(_traces(run))
         http = await stack.enter_async_context(listening(endpoint, listener, tls, token))
         stack.callback(service.close)
-        grpc = await stack.enter_async_context(_grpc(service, listener, tls, token)) if run.grpc else None
+        grpc = await stack.enter_async_context(_grpc(service, listener, grpc_tls, token)) if run.grpc else None
         loading = asyncio.create_task(service.start())
         stopping = asyncio.create_task(asked_to_stop.wait())
         await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -57,14 +61,14 @@ async def serve(run: ServeRun, listener: socket.socket) -> None:
         loading.result()
         _settle_memory()
         if grpc is not None:
-            await grpc.set_ready(ready=True)
+            grpc.set_ready(ready=True)
         log.info("%s %s: ready after %.1f s", run.name, service.version, time.monotonic() - start)
         if service.tuning is not None:
             announce(service.model, service.tuning)
         await stopping
         service.stopping = True
         if grpc is not None:
-            await grpc.set_ready(ready=False)
+            grpc.set_ready(ready=False)
         await asyncio.sleep(run.pre_stop_seconds)
         draining = [http.drain(run.grace_seconds)]
         if grpc is not None:
@@ -85,7 +89,7 @@ def _traces(run: ServeRun) -> "contextlib.AbstractContextManager[Traces | None]"
 def _grpc(
     service: Service, listener: socket.socket, tls: Tls | None, token: Token | None
 ) -> "contextlib.AbstractAsyncContextManager[GrpcServer]":
-    # Its import takes a fifth of a second and 20 MiB, which a server without gRPC need not pay.
+    # Its import takes TODO, which a server without gRPC need not pay.
     from modelyard_server.grpc_server import grpc_listening  # noqa: PLC0415
 
     host = str(listener.getsockname()[0])

@@ -29,7 +29,7 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 def reason_of(status: int) -> Reason:
     """The reason of a failure for an HTTP status."""
-    return "Internal" if status == 500 else "Busy" if status == 503 else "Late" if status == 504 else "Refused"
+    return "Internal" if status == 500 else "Busy" if status in (429, 503) else "Late" if status == 504 else "Refused"
 
 
 class Distribution:

@@ -41,14 +41,17 @@ class Token:
 
 
 class Tls:
-    """A certificate chain and its key, ``tls.crt`` and ``tls.key`` of a folder, as Kubernetes' Secrets have them."""
+    """A certificate chain and its key, ``tls.crt`` and ``tls.key`` of a folder, as Kubernetes' Secrets have them.
 
-    def __init__(self, folder: Path) -> None:
+    ``protocol`` is what ALPN offers.
+    """
+
+    def __init__(self, folder: Path, protocol: str = "http/1.1") -> None:
         self._folder = folder
         self._changed: tuple[int, int] | None = None
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.set_alpn_protocols(["http/1.1"])
+        self.context.set_alpn_protocols([protocol])
         try:
             self._load()
         except (OSError, ssl.SSLError) as error:
@@ -60,11 +63,6 @@ class Tls:
             self._load()
         except (OSError, ssl.SSLError) as error:
             log.warning("%s: %s", self._folder, error)
-
-    @property
-    def key_and_chain(self) -> tuple[bytes, bytes]:
-        """Both files, PEM."""
-        return (self._folder / "tls.key").read_bytes(), (self._folder / "tls.crt").read_bytes()
 
     def _load(self) -> None:
         chain, key = self._folder / "tls.crt", self._folder / "tls.key"

@@ -74,15 +74,22 @@ class Traces:
         self._tell(f"{method} {pattern}", carrier, attributes, str(status) if status >= 500 else None, start, job)
 
     def grpc(
-        self, metadata: Iterable[tuple[str, str | bytes]], method: str, code: str, start: float, job: Job | None = None
+        self,
+        metadata: Iterable[tuple[bytes, bytes]],
+        method: str,
+        code: str,
+        start: float | None,
+        job: Job | None = None,
     ) -> None:
-        """A gRPC request was answered. ``method`` is the service's full name, a slash and the method."""
+        """A gRPC request was answered; ``method`` is the service's full name, a slash and the method, else as above."""
         attributes: dict[str, str | int] = {
             "rpc.system.name": "grpc",
             "rpc.method": method,
             "rpc.response.status_code": code,
         }
-        carrier = {name: value for name, value in metadata if name in _HEADERS and isinstance(value, str)}
+        carrier = {
+            name: value.decode("latin-1") for key, value in metadata if (name := key.decode("latin-1")) in _HEADERS
+        }
         self._tell(method, carrier, attributes, code if code in _GRPC_ERRORS else None, start, job)
 
     def _tell(

@@ -1,0 +1,133 @@
+"""HTTP/2 header fields: read by HPACK within limits, checked, and written. Pure.
+
+Source: RFC 7541 (HPACK), and RFC 9113, section 8, for what a request may have.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from modelyard_server.http2_frames import Code, Http2Error
+
+Fields: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+_INDEXED = re.compile(rb"[\x81-\xfe]+")
+"""A block of nothing but fields of the tables, each in one byte."""
+_NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
+_VALUE = re.compile(rb"[^\x00\r\n]*")
+_KNOWN_BLOCKS = 64
+_OF_A_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+_NAMES = {b":status": 8, b"content-type": 31}
+"""Indices of the static table."""
+
+
+class FieldReader:
+    """Reads the header blocks of one connection, in their order.
+
+    A client that repeats itself sends a few bytes that stand for fields of the tables; what they mean is kept for as
+    long as the tables stay as they are.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._decoder = Decoder(max_header_list_size=2 * limit)  # between, a request is refused and not the connection
+        self._known: dict[bytes, Fields] = {}
+        self._entries = 0
+        self._newest: object = None
+
+    def read(self, block: bytes) -> Fields:
+        """The fields of a whole block. Raises Http2Error, after which nothing more can be read."""
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        try:
+            fields: Fields = tuple([(bytes(pair[0]), bytes(pair[1])) for pair in self._decoder.decode(block, raw=True)])
+        except OversizedHeaderListError:
+            raise Http2Error(Code.ENHANCE_YOUR_CALM, "the header fields are too large") from None
+        except HPACKError as error:
+            raise Http2Error(Code.COMPRESSION_ERROR, str(error)) from None
+        entries = self._decoder.header_table.dynamic_entries
+        newest = entries[0] if entries else None
+        if len(entries) != self._entries or newest is not self._newest or len(self._known) == _KNOWN_BLOCKS:
+            self._known.clear()
+            self._entries, self._newest = len(entries), newest
+        if _INDEXED.fullmatch(block):
+            self._known[block] = fields
+        return fields
+
+
+def size(fields: Fields) -> int:
+    """Bytes of a header list, as SETTINGS_MAX_HEADER_LIST_SIZE counts them (RFC 9113, section 6.5.2)."""
+    return sum([len(name) + len(value) + 32 for name, value in fields])
+
+
+def malformed_request(fields: Fields) -> str | None:
+    """Why these are no fields of a request, or None (section 8.3.1)."""
+    pseudo: dict[bytes, bytes] = {}
+    regular = False
+    for name, value in fields:
+        if not name.startswith(b":"):
+            regular = True
+        elif regular:
+            return "a pseudo-header field after a regular one"
+        elif name in pseudo or name not in (b":method", b":scheme", b":path", b":authority"):
+            return "a pseudo-header field that is unknown or given twice"
+        else:
+            pseudo[name] = value
+    if not (pseudo.get(b":method") and pseudo.get(b":scheme") and pseudo.get(b":path")):
+        return "a request has :method, :scheme and :path"
+    return _malformed(fields)
+
+
+def malformed_trailers(fields: Fields) -> str | None:
+    """Why these are no trailers, or None (section 8.1)."""
+    if any(name.startswith(b":") for name, _ in fields):
+        return "a pseudo-header field among trailers"
+    return _malformed(fields)
+
+
+def _malformed(fields: Fields) -> str | None:
+    for name, value in fields:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or value.strip(b" \t") != value:
+            return "a field name or value that HTTP/2 does not allow"
+        if name in _OF_A_CONNECTION or (name == b"te" and value != b"trailers"):
+            return "a field that is of a connection of HTTP/1.1"
+    return None
+
+
+def content_length(fields: Fields) -> int | None:
+    """The announced size of the body; None where nothing or nothing sensible is said, -1 where it is no number."""
+    for name, value in fields:
+        if name == b"content-length":
+            return int(value) if value.isdigit() and len(value) < 19 else -1
+    return None
+
+
+def encoded(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A block of literals that no table learns, so that it is the same in every connection and at any time."""
+    return b"".join([_literal(name, value) for name, value in fields])
+
+
+def _literal(name: bytes, value: bytes) -> bytes:
+    index = _NAMES.get(name)
+    head = b"\x00" + _text(name) if index is None else bytes(_integer(index, 4))
+    return head + _text(value)
+
+
+def _text(text: bytes) -> bytes:
+    return bytes(_integer(len(text), 7)) + text
+
+
+def _integer(value: int, bits: int) -> Sequence[int]:
+    """A number whose first ``bits`` share a byte (RFC 7541, section 5.1)."""
+    most = (1 << bits) - 1
+    if value < most:
+        return [value]
+    found = [most]
+    value -= most
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return [*found, value]
