@@ -195,38 +195,44 @@ class Session:
             self._take_trailers(stream, fields, ended=ended)
             return
         if number <= self._last:
-            ours = self._ended.ours(number)
-            if ours is None:
-                raise Http2Error(Code.PROTOCOL_ERROR, "a stream's number is not higher than those before")
-            if not ours:
-                raise Http2Error(Code.STREAM_CLOSED, "HEADERS of a stream that has ended")
+            self._check_late(number)
             return
         self._last = number
         if self._final:
             self._ended.add(number, ours=True)
-            return
+        elif not self._well_formed(fields, ended=ended):
+            self._refuse(number, Code.PROTOCOL_ERROR)
+        elif len(self.streams) >= self._limits.streams:
+            self._refuse(number, Code.REFUSED_STREAM)
+        else:
+            self._open(number, fields, ended=ended)
+
+    def _check_late(self, number: int) -> None:
+        """Raise Http2Error for HEADERS of a stream that has ended, unless the client may not know that."""
+        ours = self._ended.ours(number)
+        if ours is None:
+            raise Http2Error(Code.PROTOCOL_ERROR, "a stream's number is not higher than those before")
+        if not ours:
+            raise Http2Error(Code.STREAM_CLOSED, "HEADERS of a stream that has ended")
+
+    def _well_formed(self, fields: Fields, *, ended: bool) -> bool:
         if fields is not self._checked:
             announced = http2_fields.content_length(fields)
             if http2_fields.malformed_request(fields) or announced == -1:
-                self._refuse(number, Code.PROTOCOL_ERROR)
-                return
+                return False
             self._checked, self._announced = fields, announced
-        if ended and self._announced:
-            self._refuse(number, Code.PROTOCOL_ERROR)
-            return
-        if len(self.streams) >= self._limits.streams:
-            self._refuse(number, Code.REFUSED_STREAM)
-            return
+        return not (ended and self._announced)
+
+    def _open(self, number: int, fields: Fields, *, ended: bool) -> None:
         stream = Stream(number, self.sender.initial, self._limits.stream_window)
         stream.announced = self._announced
         self.streams[number] = stream
         self._idle_frames.restore()
         incoming = self._begin(stream, fields)
-        if stream.closed:
-            return
-        stream.incoming = incoming
-        if ended:
-            self._end(stream)
+        if not stream.closed:
+            stream.incoming = incoming
+            if ended:
+                self._end(stream)
 
     def _take_trailers(self, stream: Stream, fields: Fields, *, ended: bool) -> None:
         if stream.ended:
