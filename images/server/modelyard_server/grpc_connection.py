@@ -234,11 +234,12 @@ class GrpcConnection(asyncio.BufferedProtocol):
             self.deadline = now + self.limits.write_seconds
             return
         moment = self._finish_by
-        if session.progress != self._seen:
+        if not session.incomplete:
+            self._until = NEVER
+        elif self._until == NEVER or session.progress != self._seen:
             self._seen = session.progress
             self._until = now + self.limits.head_seconds
-        if session.incomplete:
-            moment = min(moment, self._until)
+        moment = min(moment, self._until)
         if session.streams:
             if session.sender.waiting_bytes:
                 self.due(now + self.limits.write_seconds)

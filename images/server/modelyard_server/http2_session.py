@@ -226,13 +226,14 @@ class Session:
     def _open(self, number: int, fields: Fields, *, ended: bool) -> None:
         stream = Stream(number, self.sender.initial, self._limits.stream_window)
         stream.announced = self._announced
+        stream.ended = ended
         self.streams[number] = stream
         self._idle_frames.restore()
         incoming = self._begin(stream, fields)
         if not stream.closed:
             stream.incoming = incoming
             if ended:
-                self._end(stream)
+                incoming.end()
 
     def _take_trailers(self, stream: Stream, fields: Fields, *, ended: bool) -> None:
         if stream.ended:
