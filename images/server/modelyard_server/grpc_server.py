@@ -16,6 +16,8 @@ from modelyard_server.security import Tls, Token
 from modelyard_server.service import Service
 
 _BACKLOG = 1024
+_STREAMS = 100
+"""Calls at once on a connection, or as many as may wait for the model; a client keeps back what is above."""
 _HANDSHAKE_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _STOPPING = "this server is stopping"
@@ -58,10 +60,11 @@ async def grpc_listening(
     health = Health(("", NAME))
     limits = Limits(body=service.run.max_payload_bytes)
     endpoint: Endpoint[Methods] = Endpoint(InferenceMethods(service, token, health), limits, loop.time)
+    session_limits = SessionLimits(streams=max(_STREAMS, service.run.batching.max_queue))
     host, _, port = address.rpartition(":")
     try:
         server = await loop.create_server(
-            lambda: GrpcConnection(endpoint, SessionLimits(), loop.call_soon),
+            lambda: GrpcConnection(endpoint, session_limits, loop.call_soon),
             host.strip("[]"),
             int(port),
             backlog=_BACKLOG,

@@ -1,0 +1,321 @@
+"""The gRPC port, asked by gRPC's own clients over sockets."""
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from grpc import aio
+from tests.conformance.servers import Server, start_server
+
+from modelyard.clusters.kube.certificates import make_certificate
+from modelyard.contract import layout
+from modelyard.contract.runs import BatchingRun, ServeRun
+from modelyard_server import open_inference_pb2 as messages
+
+Publish = Callable[[str], ServeRun]
+Start = Callable[..., Server]
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+READY = "/inference.GRPCInferenceService/ServerReady"
+CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
+SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
+UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+SLOW = BatchingRun(max_batch_size=4096, max_delay_milliseconds=700)
+"""A request waits this long for others."""
+
+
+def address(server: Server) -> str:
+    return f"{server.host}:{layout.GRPC_PORT}"
+
+
+def channel_to(target: str, options: Sequence[tuple[str, str | int]] = ()) -> Any:
+    return grpc.insecure_channel(target, options)
+
+
+def request(rows: int = 1, name: str = "double") -> messages.ModelInferRequest:
+    x = np.arange(rows * 4, dtype="<f4")
+    found = messages.ModelInferRequest(model_name=name, raw_input_contents=[x.tobytes()])
+    found.inputs.add(name="x", datatype="FP32", shape=[rows, 4])
+    return found
+
+
+def infer_on(channel: Any) -> Any:
+    return channel.unary_unary(
+        INFER,
+        request_serializer=messages.ModelInferRequest.SerializeToString,
+        response_deserializer=messages.ModelInferResponse.FromString,
+    )
+
+
+def doubled(answer: messages.ModelInferResponse, rows: int = 1) -> bool:
+    return answer.raw_output_contents[0] == (2 * np.arange(rows * 4, dtype="<f4")).tobytes()
+
+
+def metric(server: Server, line: str) -> float:
+    """The value of a line of /metrics; 0 where there is none."""
+    for each in httpx.get(f"{server.url}/metrics").text.splitlines():
+        if each.startswith(line + " "):
+            return float(each.rsplit(" ", 1)[1])
+    return 0.0
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def server(publish: Publish, start: Start) -> Server:
+    """A server that is ready."""
+    found = start(publish("double"))
+    found.wait_until_ready()
+    return found
+
+
+@pytest.fixture(scope="module")
+def slow(publish: Publish, start: Start) -> Server:
+    """The same, but each of its requests waits for others."""
+    found = start(publish("double").model_copy(update={"batching": SLOW}))
+    found.wait_until_ready()
+    return found
+
+
+@pytest.mark.parametrize("rows", [1, 300_000])
+def test_a_hundred_calls_at_once_on_one_channel(server: Server, rows: int) -> None:
+    count = 100 if rows == 1 else 5
+    with channel_to(address(server), UNLIMITED) as channel:
+        calls = [infer_on(channel).future(request(rows), timeout=60) for _ in range(count)]
+        assert all(doubled(call.result(), rows) for call in calls)
+
+
+async def test_a_thousand_calls_at_once_of_the_asynchronous_client(server: Server) -> None:
+    async with aio.insecure_channel(address(server)) as channel:
+        answers = await asyncio.gather(*(infer_on(channel)(request(), timeout=60) for _ in range(1000)))
+    assert all(map(doubled, answers))
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+@pytest.mark.parametrize("rows", [1, 100_000])
+def test_a_compressed_request_is_inflated(server: Server, compression: grpc.Compression, rows: int) -> None:
+    with channel_to(address(server), UNLIMITED) as channel:
+        assert doubled(infer_on(channel)(request(rows), timeout=30, compression=compression), rows)
+
+
+@pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip])
+def test_a_message_above_the_limit_is_refused_even_when_it_is_compressed(
+    publish: Publish, start: Start, compression: grpc.Compression | None
+) -> None:
+    small = start(publish("double").model_copy(update={"max_payload_bytes": 100_000}))
+    small.wait_until_ready()
+    with channel_to(address(small), UNLIMITED) as channel, pytest.raises(grpc.RpcError) as refused:
+        infer_on(channel)(request(100_000), timeout=30, compression=compression)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "code", "text"),
+    [
+        ("/nobody/Nothing", b"", grpc.StatusCode.UNIMPLEMENTED, "Method not found!"),
+        (INFER, b"\xff", grpc.StatusCode.INVALID_ARGUMENT, f"the message is none that {INFER} takes"),
+        (
+            INFER,
+            request(name="né%").SerializeToString(),
+            grpc.StatusCode.NOT_FOUND,
+            "model 'né%' is not served here; this server has 'double'",
+        ),
+        (CHECK, b"\x0a\x01x", grpc.StatusCode.NOT_FOUND, "service 'x' is unknown here"),
+    ],
+)
+def test_an_error_is_a_status_with_its_text(
+    server: Server, path: str, message: bytes, code: grpc.StatusCode, text: str
+) -> None:
+    with channel_to(address(server)) as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(path)(message, timeout=30)
+    assert (refused.value.code(), refused.value.details()) == (code, text)
+
+
+def test_a_method_of_one_message_takes_no_other_number(server: Server) -> None:
+    with channel_to(address(server)) as channel:
+        for sent in ([], [b"", b""]):
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.stream_unary(READY)(iter(sent), timeout=30)
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_deadline_that_passes_drops_the_work(slow: Server) -> None:
+    with channel_to(address(slow)) as channel, pytest.raises(grpc.RpcError) as late:
+        infer_on(channel)(request(), timeout=0.1)
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    wait_for(lambda: metric(slow, "modelyard_requests_queued") == 0)
+    wait_for(lambda: metric(slow, "modelyard_requests_in_flight") == 0)
+
+
+def test_a_call_that_is_cancelled_drops_the_work(slow: Server) -> None:
+    name = 'modelyard_request_failures_total{reason="Gone"}'
+    before = metric(slow, name)
+    with channel_to(address(slow)) as channel:
+        call = infer_on(channel).future(request(), timeout=30)
+        wait_for(lambda: metric(slow, "modelyard_requests_in_flight") == 1)
+        call.cancel()
+        wait_for(lambda: metric(slow, name) == before + 1)
+        assert metric(slow, "modelyard_requests_queued") == 0
+        call = infer_on(channel).future(request(), timeout=30)
+        wait_for(lambda: metric(slow, "modelyard_requests_in_flight") == 1)
+    wait_for(lambda: metric(slow, name) == before + 2)
+    assert metric(slow, "modelyard_requests_in_flight") == 0
+
+
+def test_keepalive_pings_keep_a_channel(server: Server) -> None:
+    options = (
+        ("grpc.keepalive_time_ms", 100),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
+    states: list[grpc.ChannelConnectivity] = []
+    with channel_to(address(server), options) as channel:
+        channel.subscribe(states.append)
+        channel.unary_unary(READY)(b"", timeout=30)
+        time.sleep(1.5)  # for the time that pings need, not for a condition
+        channel.unary_unary(READY)(b"", timeout=30)
+    assert states.count(grpc.ChannelConnectivity.READY) == 1
+
+
+def test_health_is_told_once_or_as_it_changes(publish: Publish, start: Start) -> None:
+    stopping = start(publish("double").model_copy(update={"pre_stop_seconds": 1}))
+    stopping.wait_until_ready()
+    with channel_to(address(stopping)) as channel:
+        assert channel.unary_unary(CHECK)(b"", timeout=30) == SERVING
+        watch = channel.unary_stream(WATCH)(b"", timeout=60)
+        unknown = channel.unary_stream(WATCH)(b"\x0a\x01x", timeout=60)
+        assert (next(watch), next(unknown)) == (SERVING, SERVICE_UNKNOWN)
+        stopping.process.send_signal(signal.SIGTERM)
+        assert next(watch) == NOT_SERVING
+        with pytest.raises(grpc.RpcError) as ended:
+            next(watch)
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert stopping.process.wait(30) == 0
+
+
+def test_calls_in_flight_at_sigterm_complete(publish: Publish, start: Start) -> None:
+    stopping = start(publish("double").model_copy(update={"batching": SLOW}))
+    stopping.wait_until_ready()
+    with channel_to(address(stopping)) as channel:
+        calls = [infer_on(channel).future(request(), timeout=60) for _ in range(20)]
+        wait_for(lambda: metric(stopping, "modelyard_requests_in_flight") == 20)
+        stopping.process.send_signal(signal.SIGTERM)
+        assert all(doubled(call.result()) for call in calls)
+    assert stopping.process.wait(30) == 0
+
+
+def test_no_call_fails_when_one_of_two_servers_stops(publish: Publish, start: Start) -> None:
+    run = publish("double")
+    servers = [start(run) for _ in range(3)]
+    for each in servers:
+        each.wait_until_ready()
+    target = "ipv4:" + ",".join(map(address, servers))
+    config = ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')
+    stop, done = threading.Event(), itertools.count()
+    with channel_to(target, (config,)) as channel:
+        call = infer_on(channel)
+
+        def ask() -> None:
+            while not stop.is_set():
+                assert doubled(call(request(), timeout=30))
+                next(done)
+
+        failures: list[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                ask()
+            except BaseException as error:  # noqa: BLE001 - told below
+                failures.append(error)
+
+        threads = [threading.Thread(target=guarded) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for each in servers[:2]:
+            time.sleep(0.3)  # of load, not for a condition
+            assert each.stop() == 0
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert next(done) > 100
+
+
+def test_an_address_in_use_is_told(publish: Publish, tmp_path: Path) -> None:
+    host = f"127.{200 + os.getpid() // 256 % 50}.{os.getpid() % 256}.250"
+    with socket.create_server((host, layout.GRPC_PORT)):
+        second = start_server(publish("double"), tmp_path, host, {})
+        assert second.process.wait(30) == 1
+    assert second.termination().reason == "AddressInUse"
+    second.process.communicate()
+
+
+HOST = "double.default.svc"
+
+
+@pytest.fixture
+def secured(publish: Publish, tmp_path: Path) -> Iterator[Server]:
+    """A server with TLS and a token."""
+    folder = tmp_path / layout.SECRETS
+    (folder / "tls").mkdir(parents=True)
+    (folder / "access").mkdir()
+    (folder / "access" / layout.TOKEN_KEY).write_text("correct horse")
+    write_certificate(tmp_path)
+    run = publish("double").model_copy(update={"tls_secret": "tls", "token_secret": "access"})
+    found = start_server(run, tmp_path, f"127.{200 + os.getpid() // 256 % 50}.{os.getpid() % 256}.251", {})
+    yield found
+    found.process.kill()
+    found.process.communicate()
+
+
+def write_certificate(root: Path) -> None:
+    made = make_certificate([HOST], datetime.now(UTC))
+    folder = root / layout.SECRETS / "tls"
+    (folder / "tls.crt").write_bytes(made.certificate)
+    (folder / "tls.key").write_bytes(made.key)
+
+
+def secure_channel(server: Server) -> Any:
+    credentials = grpc.ssl_channel_credentials((server.root / layout.SECRETS / "tls/tls.crt").read_bytes())
+    return grpc.secure_channel(address(server), credentials, [("grpc.ssl_target_name_override", HOST), *UNLIMITED])
+
+
+def test_over_tls_and_with_a_token(secured: Server) -> None:
+    token = (("authorization", "Bearer correct horse"),)
+    with secure_channel(secured) as channel:
+        check = channel.unary_unary(CHECK)
+        wait_for(lambda: check(b"", timeout=30, wait_for_ready=True) == SERVING)
+        for rows in (1, 300_000):
+            assert doubled(infer_on(channel)(request(rows), timeout=30, metadata=token), rows)
+        for metadata in ((), (("authorization", "Bearer wrong"),)):
+            with pytest.raises(grpc.RpcError) as refused:
+                infer_on(channel)(request(), timeout=30, metadata=metadata)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    write_certificate(secured.root)
+
+    def follows() -> bool:
+        with secure_channel(secured) as channel:
+            try:
+                return bool(channel.unary_unary(CHECK)(b"", timeout=5) == SERVING)
+            except grpc.RpcError:
+                return False
+
+    wait_for(follows)
+    assert secured.stop() == 0
