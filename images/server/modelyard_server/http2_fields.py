@@ -15,12 +15,16 @@ from modelyard_server.http2_frames import Code, Http2Error
 Fields: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 _INDEXED = re.compile(rb"[\x81-\xfe]+")
-"""A block of nothing but fields of the tables, each in one byte."""
-_NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
-_VALUE = re.compile(rb"[^\x00\r\n]*")
+"""Fields of the tables, each in one byte."""
+_RESIZES = 0x20
+"""How a change of the table's size begins, which only a block's start may have."""
+_OF_NAMES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz:\n"
+_NOT_IN_NAMES = (b"\n\n", b"\n:\n")
+_NOT_IN_VALUES = (b"\0", b"\r", b"\n ", b"\n\t", b" \n", b"\t\n")
+"""Of all names, or values, as lines."""
 _KNOWN_BLOCKS = 64
 _OF_A_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-_NAMES = {b":status": 8, b"content-type": 31}
+_STATIC = {b":status": 8, b"content-type": 31}
 """Indices of the static table."""
 
 
@@ -42,6 +46,16 @@ class FieldReader:
         known = self._known.get(block)
         if known is not None:
             return known
+        indexed = _INDEXED.match(block)
+        end = 0 if indexed is None else indexed.end()
+        if 0 < end < len(block) and block[end] & 0xE0 != _RESIZES:
+            return self.read(block[:end]) + self._decoded(block[end:])
+        fields = self._decoded(block)
+        if end == len(block):
+            self._known[block] = fields
+        return fields
+
+    def _decoded(self, block: bytes) -> Fields:
         try:
             fields: Fields = tuple([(bytes(pair[0]), bytes(pair[1])) for pair in self._decoder.decode(block, raw=True)])
         except OversizedHeaderListError:
@@ -53,8 +67,6 @@ class FieldReader:
         if len(entries) != self._entries or newest is not self._newest or len(self._known) == _KNOWN_BLOCKS:
             self._known.clear()
             self._entries, self._newest = len(entries), newest
-        if _INDEXED.fullmatch(block):
-            self._known[block] = fields
         return fields
 
 
@@ -89,9 +101,18 @@ def malformed_trailers(fields: Fields) -> str | None:
 
 
 def _malformed(fields: Fields) -> str | None:
+    names = b"\n".join([b"", *[name for name, _ in fields], b""])
+    values = b"\n".join([b"", *[value for _, value in fields], b""])
+    wrong = (
+        names.count(b"\n") + values.count(b"\n") > 2 * len(fields) + 2
+        or names.translate(None, _OF_NAMES)
+        or names.count(b":") != names.count(b"\n:")
+        or (fields and any(each in names for each in _NOT_IN_NAMES))
+        or any(each in values for each in _NOT_IN_VALUES)
+    )
+    if wrong:
+        return "a field name or value that HTTP/2 does not allow"
     for name, value in fields:
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or value.strip(b" \t") != value:
-            return "a field name or value that HTTP/2 does not allow"
         if name in _OF_A_CONNECTION or (name == b"te" and value != b"trailers"):
             return "a field that is of a connection of HTTP/1.1"
     return None
@@ -111,7 +132,7 @@ def encoded(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def _literal(name: bytes, value: bytes) -> bytes:
-    index = _NAMES.get(name)
+    index = _STATIC.get(name)
     head = b"\x00" + _text(name) if index is None else bytes(_integer(index, 4))
     return head + _text(value)
 
