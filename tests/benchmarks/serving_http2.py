@@ -146,7 +146,11 @@ class GrpcClient(asyncio.Protocol):
                 self._answered(number)
         elif kind == RST_STREAM:
             self._answered(number)
-        elif kind == SETTINGS and not flags & 1:
+        else:
+            self._take_control(kind, flags, number, payload)
+
+    def _take_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if kind == SETTINGS and not flags & 1:
             self._settle(payload)
         elif kind == PING and not flags & 1:
             self._out.append(frame(PING, 1, 0, payload))

@@ -62,7 +62,7 @@ class FieldReader:
             raise Http2Error(Code.ENHANCE_YOUR_CALM, "the header fields are too large") from None
         except HPACKError as error:
             raise Http2Error(Code.COMPRESSION_ERROR, str(error)) from None
-        entries = self._decoder.header_table.dynamic_entries
+        entries: Sequence[object] = self._decoder.header_table.dynamic_entries
         newest = entries[0] if entries else None
         if len(entries) != self._entries or newest is not self._newest or len(self._known) == _KNOWN_BLOCKS:
             self._known.clear()
