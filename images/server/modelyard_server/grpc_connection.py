@@ -9,7 +9,7 @@ from modelyard_server.errors import RequestError
 from modelyard_server.grpc_call import Call, Methods
 from modelyard_server.grpc_head import Head
 from modelyard_server.http2_fields import Fields, size
-from modelyard_server.http2_frames import Code, Http2Error
+from modelyard_server.http2_frames import PING, Code, Http2Error, frame
 from modelyard_server.http2_limits import SessionLimits
 from modelyard_server.http2_session import Session
 from modelyard_server.http2_stream import Incoming, Stream
@@ -20,6 +20,7 @@ _WRITTEN = 64 * 1024
 """Bytes that are written at once."""
 _WAITING = 32 * 1024 * 1024
 """Bytes of answers that wait for the client; above, its further requests wait too."""
+_SIGN_OF_LIFE = frame(PING, 0, 0, b"alive?  ")
 
 
 class Ignored:
@@ -53,7 +54,7 @@ class GrpcConnection(asyncio.BufferedProtocol):
         self._soon = soon
         self._most_fields = limits.fields
         self._transport: asyncio.Transport
-        self._fields: Fields = ()
+        self._fields: Fields | None = None
         self._head: Head | int = 400
         self._postponed: deque[tuple[Call, bytes]] = deque()
         self._scheduled = False
@@ -63,6 +64,9 @@ class GrpcConnection(asyncio.BufferedProtocol):
         self._lingers = False
         """Whether the last was written, and what still arrives is dropped."""
         self._finish_by = NEVER
+        self._silent_until = NEVER
+        """When a client with calls is asked for a sign of life, or is given up after that."""
+        self._asked = False
         self._seen = -1
         self._until = NEVER
         self._calls_due = NEVER
@@ -126,6 +130,8 @@ class GrpcConnection(asyncio.BufferedProtocol):
         if self._lingers:
             return
         self._scheduled = True
+        self._asked = False
+        self._silent_until = self._endpoint.now() + self.limits.idle_seconds
         self.session.feed(bytes(self._endpoint.buffer[:nbytes]))
         self._write()
 
@@ -142,6 +148,13 @@ class GrpcConnection(asyncio.BufferedProtocol):
         elif not session.streams:
             session.drain()
             self._finish_by = now + self.limits.linger_seconds
+        elif now >= self._silent_until:
+            if self._asked:
+                self._transport.abort()
+                return
+            self._asked = True
+            self._silent_until = now + self.limits.head_seconds
+            session.sender.out.append(_SIGN_OF_LIFE)
         self._expire_streams(now)
         self._write()
 
@@ -243,7 +256,7 @@ class GrpcConnection(asyncio.BufferedProtocol):
         if session.streams:
             if session.sender.waiting_bytes:
                 self.due(now + self.limits.write_seconds)
-            moment = min(moment, self._calls_due)
+            moment = min(moment, self._calls_due, self._silent_until)
         else:
             self._calls_due = NEVER
             moment = min(moment, now + self.limits.idle_seconds)

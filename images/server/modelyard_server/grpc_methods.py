@@ -17,6 +17,7 @@ from modelyard_server.errors import RequestError
 from modelyard_server.grpc_call import Call
 from modelyard_server.grpc_codec import Wanted
 from modelyard_server.grpc_health import Health
+from modelyard_server.grpc_message import too_large
 from modelyard_server.security import Token
 from modelyard_server.service import Service
 from modelyard_server.tensors import Tensor
@@ -31,7 +32,7 @@ _WATCH: Final = b"/grpc.health.v1.Health/Watch"
 _OPEN: Final = (_CHECK, _WATCH)
 """What the kubelet and proxies ask, which have no token."""
 _BESIDE_TENSORS: Final = 64 * 1024
-"""Bytes that a message may have above the largest payload."""
+"""Bytes that a message may have above the largest payload, and that one without tensors may have."""
 
 
 class InferenceMethods:
@@ -72,8 +73,11 @@ class InferenceMethods:
             self._token.check(call.head.authorization)
 
     def hold(self, call: Call, size: int) -> None:
-        """Let in a message of ``size`` bytes; raises RequestError (503) when there is no room for it."""
-        if call.head.path == _INFER_PATH:
+        """Let in a message of ``size`` bytes; raises RequestError when there is no room for it."""
+        if call.head.path != _INFER_PATH:
+            if size > _BESIDE_TENSORS:
+                raise too_large(_BESIDE_TENSORS)
+        else:
             _ = self._service.signature
             self._service.admit()
             call.admitted = True

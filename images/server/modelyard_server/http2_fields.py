@@ -22,7 +22,9 @@ _OF_NAMES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz:\n"
 _NOT_IN_NAMES = (b"\n\n", b"\n:\n")
 _NOT_IN_VALUES = (b"\0", b"\r", b"\n ", b"\n\t", b" \n", b"\t\n")
 """Of all names, or values, as lines."""
-_KNOWN_BLOCKS = 64
+_KNOWN_BLOCKS = 16
+_KNOWN_BYTES = 64
+"""Of a block that is kept."""
 _OF_A_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 _STATIC = {b":status": 8, b"content-type": 31}
 """Indices of the static table."""
@@ -51,7 +53,7 @@ class FieldReader:
         if 0 < end < len(block) and block[end] & 0xE0 != _RESIZES:
             return self.read(block[:end]) + self._decoded(block[end:])
         fields = self._decoded(block)
-        if end == len(block):
+        if end == len(block) <= _KNOWN_BYTES:
             self._known[block] = fields
         return fields
 
@@ -118,12 +120,22 @@ def _malformed(fields: Fields) -> str | None:
     return None
 
 
-def content_length(fields: Fields) -> int | None:
-    """The announced size of the body; None where nothing or nothing sensible is said, -1 where it is no number."""
-    for name, value in fields:
-        if name == b"content-length":
-            return int(value) if value.isdigit() and len(value) < 19 else -1
-    return None
+class RequestCheck:
+    """Whether fields are of a request; what was found good is known again when it is repeated."""
+
+    def __init__(self) -> None:
+        self._good: Fields | None = None
+        self.announced: int | None = None
+        """The size of the body of the last good request, as far as its content-length says it."""
+
+    def well_formed(self, fields: Fields, *, ended: bool) -> bool:
+        """Whether they are; ``ended``: no body follows."""
+        if fields is not self._good:
+            length = dict(fields).get(b"content-length")
+            if malformed_request(fields) or not (length is None or (length.isdigit() and len(length) < 19)):
+                return False
+            self._good, self.announced = fields, None if length is None else int(length)
+        return not (ended and self.announced)
 
 
 def encoded(fields: Iterable[tuple[bytes, bytes]]) -> bytes:

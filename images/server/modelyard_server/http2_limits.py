@@ -21,7 +21,7 @@ class SessionLimits:
     """Frames after the first for one header block."""
     stream_window: int = 4 * 1024 * 1024
     connection_window: int = 16 * 1024 * 1024
-    resets: int = 1000
+    resets: int = 10_000
     """Streams that break or are reset, at once and again in ten seconds (CVE-2023-44487)."""
     idle_frames: int = 1000
     """Frames without a use between two requests, or in ten seconds."""
@@ -71,6 +71,14 @@ class EndedStreams:
     def ours(self, number: int) -> bool | None:
         """What was noted; None for a stream that never was, or long ago."""
         return self._ours.get(number)
+
+    def check(self, number: int) -> None:
+        """Raise Http2Error for HEADERS of such a stream, unless the client may not know that it has ended."""
+        ours = self._ours.get(number)
+        if ours is None:
+            raise Http2Error(Code.PROTOCOL_ERROR, "a stream's number is not higher than those before")
+        if not ours:
+            raise Http2Error(Code.STREAM_CLOSED, "HEADERS of a stream that has ended")
 
 
 class HeaderBlock:

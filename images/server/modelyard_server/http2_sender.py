@@ -13,7 +13,9 @@ from modelyard_server.http2_frames import (
     FRAME_BYTES,
     HEAD,
     HEADERS,
+    INITIAL_WINDOW_SIZE,
     LARGEST,
+    MAX_FRAME_SIZE,
     WINDOW_BYTES,
     Code,
     Http2Error,
@@ -106,6 +108,8 @@ class Sender:
 
     def widen(self, increment: int) -> None:
         """Enlarge the connection's window. Raises Http2Error."""
+        if increment == 0:
+            raise Http2Error(Code.PROTOCOL_ERROR, "a window grows by nothing")
         self.window += increment
         if self.window > LARGEST:
             raise Http2Error(Code.FLOW_CONTROL_ERROR, "the connection's window is too large")
@@ -117,8 +121,16 @@ class Sender:
             self._queue(stream)
         return stream.window <= LARGEST
 
-    def start_with(self, initial: int, streams: Iterable[Stream]) -> None:
-        """Set the window that streams begin with, also of those that there are. Raises Http2Error."""
+    def settle(self, settings: Iterable[tuple[int, int]], streams: Iterable[Stream]) -> None:
+        """Obey the client's settings. Raises Http2Error."""
+        for name, value in settings:
+            if name == INITIAL_WINDOW_SIZE:
+                self._start_with(value, streams)
+            elif name == MAX_FRAME_SIZE:
+                self.frame_bytes = value
+
+    def _start_with(self, initial: int, streams: Iterable[Stream]) -> None:
+        """Set the window that streams begin with, also of those that there are (section 6.9.2)."""
         change, self.initial = initial - self.initial, initial
         for stream in streams:
             if not self.widen_stream(stream, change):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from modelyard_server import http2_fields
 from modelyard_server import http2_frames as frames
-from modelyard_server.http2_fields import FieldReader, Fields
+from modelyard_server.http2_fields import FieldReader, Fields, RequestCheck
 from modelyard_server.http2_frames import LARGEST, Code, Http2Error
 from modelyard_server.http2_limits import Budget, EndedStreams, HeaderBlock, SessionLimits
 from modelyard_server.http2_reader import FrameReader
@@ -37,9 +37,7 @@ class Session:
         self._block = HeaderBlock(limits)
         self._last = 0
         self._ended = EndedStreams()
-        self._checked: Fields = ()
-        """Fields that were found to be of a request, which the next one may repeat."""
-        self._announced: int | None = None
+        self._check = RequestCheck()
         self._receives = ReceiveWindow(limits.connection_window)
         self._final = False
         self.sender = Sender(self._answered, now)
@@ -178,8 +176,8 @@ class Session:
         block = frames.block(payload, flags)
         if flags & frames.END_HEADERS:
             self._take_block(number, block, ended=bool(flags & frames.END_STREAM))
-            return
-        self._block.start(number, block, ends=bool(flags & frames.END_STREAM))
+        else:
+            self._block.start(number, block, ends=bool(flags & frames.END_STREAM))
 
     def _take_continuation(self, flags: int, number: int, payload: bytes) -> None:
         if not self._block.stream:
@@ -195,37 +193,21 @@ class Session:
             self._take_trailers(stream, fields, ended=ended)
             return
         if number <= self._last:
-            self._check_late(number)
+            self._ended.check(number)
             return
         self._last = number
         if self._final:
             self._ended.add(number, ours=True)
-        elif not self._well_formed(fields, ended=ended):
+        elif not self._check.well_formed(fields, ended=ended):
             self._refuse(number, Code.PROTOCOL_ERROR)
         elif len(self.streams) >= self._limits.streams:
             self._refuse(number, Code.REFUSED_STREAM)
         else:
             self._open(number, fields, ended=ended)
 
-    def _check_late(self, number: int) -> None:
-        """Raise Http2Error for HEADERS of a stream that has ended, unless the client may not know that."""
-        ours = self._ended.ours(number)
-        if ours is None:
-            raise Http2Error(Code.PROTOCOL_ERROR, "a stream's number is not higher than those before")
-        if not ours:
-            raise Http2Error(Code.STREAM_CLOSED, "HEADERS of a stream that has ended")
-
-    def _well_formed(self, fields: Fields, *, ended: bool) -> bool:
-        if fields is not self._checked:
-            announced = http2_fields.content_length(fields)
-            if http2_fields.malformed_request(fields) or announced == -1:
-                return False
-            self._checked, self._announced = fields, announced
-        return not (ended and self._announced)
-
     def _open(self, number: int, fields: Fields, *, ended: bool) -> None:
         stream = Stream(number, self.sender.initial, self._limits.stream_window)
-        stream.announced = self._announced
+        stream.announced = self._check.announced
         stream.ended = ended
         self.streams[number] = stream
         self._idle_frames.restore()
@@ -246,14 +228,10 @@ class Session:
     def _take_window_update(self, number: int, payload: bytes) -> None:
         increment = frames.number(payload) & LARGEST
         if number == 0:
-            if increment == 0:
-                raise Http2Error(Code.PROTOCOL_ERROR, "a window grows by nothing")
             self.sender.widen(increment)
+        elif (stream := self._known(number)) is None:
             return
-        stream = self._known(number)
-        if stream is None:
-            return
-        if increment == 0:
+        elif increment == 0:
             self._broken(stream, Code.PROTOCOL_ERROR)
         elif not self.sender.widen_stream(stream, increment):
             self._broken(stream, Code.FLOW_CONTROL_ERROR)
@@ -277,11 +255,7 @@ class Session:
             self.finish()
 
     def _take_settings(self, payload: bytes) -> None:
-        for name, value in frames.read_settings(payload):
-            if name == frames.INITIAL_WINDOW_SIZE:
-                self.sender.start_with(value, self.streams.values())
-            elif name == frames.MAX_FRAME_SIZE:
-                self.sender.frame_bytes = value
+        self.sender.settle(frames.read_settings(payload), self.streams.values())
         self._settled = True
         self.sender.out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
 

@@ -1,6 +1,8 @@
 """One connection of the gRPC server, with a clock that only a test moves and a network that is a list."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.server.http2_peer import GREETING, POST, data, headers
 from tests.unit.server.http2_wire import Wire
 
@@ -211,8 +213,11 @@ def test_a_message_has_the_time_that_its_size_takes() -> None:
     wire.send(headers(1, encoded(GRPC)))
     wire.pass_time(29)
     wire.send(data(1, prefixed(bytes(LARGE))[:100]))
-    assert wire.pass_time(1000) == []
-    assert wire.pass_time(400) == REFUSED
+    alive = frames.frame(frames.PING, 1, 0, b"alive?  ")
+    for _ in range(18):
+        assert wire.pass_time(70) == []
+        wire.send(alive)
+    assert wire.pass_time(70) == REFUSED
     assert methods.refused == ["the request took too long to arrive"]
 
 
@@ -239,13 +244,27 @@ def test_an_idle_connection_is_closed_with_notice() -> None:
     assert wire.closed
 
 
-def test_a_connection_with_a_call_is_not_idle() -> None:
+def test_a_connection_with_a_call_stays_while_its_client_lives() -> None:
     methods = Echoes(at_once=False)
     wire = greeted(methods)
     wire.send(ask(1))
-    assert wire.pass_time(10_000) == []
+    for _ in range(10):
+        assert wire.pass_time(74) == []
+        assert wire.pass_time(2) == ["PING"]
+        assert wire.send(frames.frame(frames.PING, 1, 0, b"alive?  ")) == []
     methods.release()
     assert wire.taken() == ANSWER
+
+
+def test_a_client_that_shows_no_life_is_given_up() -> None:
+    methods = Echoes(at_once=False)
+    wire = greeted(methods)
+    wire.send(ask(1))
+    assert wire.pass_time(76) == ["PING"]
+    wire.pass_time(19)
+    assert not wire.closed
+    wire.pass_time(2)
+    assert (wire.closed, methods.ended) == (True, 1)
 
 
 def test_a_connection_that_closes_answers_what_comes_until_its_client_knows() -> None:
@@ -265,3 +284,28 @@ def test_one_connection_too_many_is_sent_away() -> None:
     wire = Wire(Echoes(), Limits(connections=0))
     assert wire.taken()[-1] == "GOAWAY 0 ENHANCE_YOUR_CALM"
     assert wire.ended
+
+
+FRAMES = st.builds(
+    frames.frame,
+    st.integers(0, 11),
+    st.integers(0, 255),
+    st.sampled_from([0, 1, 3, 5, 7]),
+    st.one_of(
+        st.binary(max_size=40),
+        st.sampled_from([encoded(GRPC), encoded(POST), encoded(NOTHING), b""]),
+        st.binary(max_size=20).map(prefixed),
+    ),
+)
+
+
+@given(st.lists(FRAMES, max_size=30).map(b"".join), st.lists(st.integers(1, 80), max_size=3))
+def test_no_frames_do_more_than_end_the_connection(sent: bytes, seconds: list[int]) -> None:
+    methods = Echoes()
+    wire = greeted(methods)
+    wire.send(sent)
+    for each in seconds:
+        wire.pass_time(each)
+    if not wire.closed:
+        wire.close()
+    assert methods.begun == methods.ended

@@ -164,3 +164,10 @@ async def test_what_fails_inside_stays_inside(
     assert re.fullmatch("internal error; the server's log has it under [0-9a-f]{16}", text)
     assert "secret" in caplog.text
     assert (service.in_flight, service.metrics.failures) == (0, 1)
+
+
+async def test_what_has_no_tensors_needs_no_large_message(loading_service: Service) -> None:
+    asked = Asked(loading_service)
+    pairs = [*POST[:2], (b":path", f"/{NAME}/ServerLive".encode()), (b"content-type", b"application/grpc")]
+    asked.wire.send(headers(1, encoded(pairs)), data(1, b"\0" + (65_537).to_bytes(4, "big")))
+    assert asked.answer(1) == (8, "the message is larger than 65536 bytes; send fewer rows at once", [])

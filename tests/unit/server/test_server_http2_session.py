@@ -157,6 +157,7 @@ def test_a_broken_rule_of_the_connection_ends_it(sent: bytes, code: Code) -> Non
         (headers(1, fields((b":status", b"200"))), Code.PROTOCOL_ERROR),
         (headers(1, fields((b":path", b"/again"))), Code.PROTOCOL_ERROR),
         (headers(1, fields((b"a", b"b"), (b":authority", b"late"))), Code.PROTOCOL_ERROR),
+        (headers(1, b""), Code.PROTOCOL_ERROR),
         (headers(1, fields(without=b":method")), Code.PROTOCOL_ERROR),
         (headers(1, fields(without=b":scheme")), Code.PROTOCOL_ERROR),
         (headers(1, fields(without=b":path")), Code.PROTOCOL_ERROR),
