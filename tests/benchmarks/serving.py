@@ -65,8 +65,9 @@ def main() -> int:
                         figures |= {"memoryMiB": memory_of(process), "secondsToReady": ready}
                         results.append(figures)
                         print(line(figures), flush=True)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({"machine": os.uname().machine, "cores": len(cores), "results": results}, indent=1))
+            RESULTS.parent.mkdir(parents=True, exist_ok=True)
+            document = {"machine": os.uname().machine, "cores": len(cores), "results": results}
+            RESULTS.write_text(json.dumps(document, indent=1))
     print(f"\nwritten to {RESULTS}")
     return 0
 
