@@ -52,9 +52,14 @@ class BatchQueue:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def full(self) -> bool:
+        """Whether it takes no further job."""
+        return self._count >= self._most
+
     def add(self, job: Job, now: float) -> None:
         """Queue a job. Raises RequestError (503, Retry-After) when the queue is full."""
-        if self._count >= self._most:
+        if self.full:
             raise RequestError(f"{self._most} requests are waiting; try again", 503, ((b"retry-after", b"1"),))
         job.queued = now
         group = self._groups.get(job.key)

@@ -53,8 +53,14 @@ class InlineBatcher:
         self._scheduled: asyncio.Handle | None = None
 
     def submit(self, job: Job) -> None:
-        """Queue a job; it runs when the loop has read what every connection had to say."""
+        """Queue a job; it runs when the loop has read what every connection had to say.
+
+        When the queue is full of jobs that wait only for that, a batch of them runs at once: to refuse a request would
+        take as long as to answer it.
+        """
         now = time.perf_counter()
+        if self._queue.full and not self._delay:
+            self._run_batch(now)
         self._queue.add(job, now)
         if self._scheduled is None:
             self._schedule(now)
@@ -86,6 +92,11 @@ class InlineBatcher:
         if self._delay and self._queue.due(self._rows, self._delay) > now + 1e-4:
             self._schedule(now)
             return
+        self._run_batch(now)
+        if len(self._queue) and self._scheduled is None:
+            self._schedule(time.perf_counter())
+
+    def _run_batch(self, now: float) -> None:
         batch, late = self._queue.take(self._rows, now)
         refuse_late(late)
         if batch:
@@ -95,8 +106,6 @@ class InlineBatcher:
             seconds = time.perf_counter() - now
             self._observe(batch, seconds)
             finish(batch, outcomes)
-        if len(self._queue) and self._scheduled is None:
-            self._schedule(time.perf_counter())
 
 
 class ThreadedBatcher:
@@ -172,14 +181,15 @@ class ThreadedBatcher:
 
     def _work(self, runner: BatchRunner) -> None:
         thread = threading.Condition(self._lock)
-        wanted = 0
-        while (taken := self._next(thread, wanted)) is not None:
+        wanted, ended = 0, 0.0
+        while (taken := self._next(thread, wanted, ended)) is not None:
             batch, late = taken
             start = time.perf_counter()
             for job in batch:
                 job.started = start
             outcomes: Sequence[Outcome] = runner(batch) if batch else ()
-            seconds = time.perf_counter() - start
+            ended = time.perf_counter()
+            seconds = ended - start
             wanted = self._expected(len(batch))
             try:
                 self._loop.call_soon_threadsafe(self._finish, batch, outcomes, seconds, late, wanted)
@@ -194,13 +204,15 @@ class ThreadedBatcher:
                 return 0
             return self._submitted + min(answered, max(0, self._rows - waiting))
 
-    def _next(self, thread: threading.Condition, wanted: int) -> tuple[list[Job], list[Job]] | None:
-        """The next batch, waited for, and the jobs that are too late for it. None: the batcher is closed."""
-        since = time.perf_counter()
+    def _next(self, thread: threading.Condition, wanted: int, ended: float) -> tuple[list[Job], list[Job]] | None:
+        """The next batch, waited for, and the jobs that are too late for it. None: the batcher is closed.
+
+        ``ended`` is when the run before did, whose clients are ``wanted`` again.
+        """
         with self._lock:
             while not self._closed:
                 now = time.perf_counter()
-                if self._submitted >= wanted or self._quiet > since:
+                if self._submitted >= wanted or self._quiet > ended:
                     wanted = 0
                 due = self._queue.due(self._rows, math.inf if wanted else self._delay)
                 if due <= now:
@@ -218,12 +230,14 @@ class ThreadedBatcher:
         late: Sequence[Job],
         wanted: int,
     ) -> None:
-        if batch:
-            self._observe(batch, seconds)
-        finish(batch, outcomes)
-        refuse_late(late)
-        if wanted:
-            self._listen(wanted, self._submitted, time.perf_counter() + self._patience)
+        try:
+            if batch:
+                self._observe(batch, seconds)
+            finish(batch, outcomes)
+            refuse_late(late)
+        finally:
+            if wanted:
+                self._listen(wanted, self._submitted, time.perf_counter() + self._patience)
 
     def _listen(self, wanted: int, submitted: int, until: float) -> None:
         """Let the event loop read on until enough have come, or nobody has for a while."""

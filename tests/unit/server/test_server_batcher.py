@@ -115,6 +115,13 @@ async def test_a_full_queue_refuses(make: Make) -> None:
         batcher.cancel(job)
 
 
+async def test_on_the_event_loop_a_full_queue_makes_room_by_running(model: Model) -> None:
+    batcher = InlineBatcher(model.run, 2, 0.0, BatchQueue(3), lambda jobs, seconds: None)
+    futures = [ask(batcher, value)[1] for value in range(6)]
+    assert (batcher.waiting, model.rows) == (2, [2, 2])
+    assert await asyncio.wait_for(asyncio.gather(*futures), DEADLINE) == list(range(1, 7))
+
+
 async def test_while_a_batch_runs_the_loop_goes_on_and_the_queue_grows(model: Model) -> None:
     batcher = ThreadedBatcher(model.run, 8, 0.0, 1, BatchQueue(100), lambda jobs, seconds: None)
     model.open.clear()
