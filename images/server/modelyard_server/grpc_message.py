@@ -52,14 +52,14 @@ class MessageReader:
         self.size = size
 
     def message(self) -> bytes:
-        """The message, when the body is complete."""
+        """The message, when the body is complete; it can be had once."""
         if self.size is None:
             if self._received:
                 raise RequestError("the message is not complete", 422)
             raise RequestError("this method takes one message, and none was sent", 501)
         if self._received < self.size + _PREFIX_BYTES:
             raise RequestError("the message is not complete", 422)
-        chunks = self._chunks
+        chunks, self._chunks = self._chunks, []
         whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return inflated(whole, self._coding, self._limit) if self._compressed else whole
 

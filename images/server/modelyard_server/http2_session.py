@@ -275,6 +275,7 @@ class Session:
         if not stream.ended:
             self.sender.out.append(frames.rst_stream(stream.number, Code.NO_ERROR))
         stream.closed = True
+        stream.incoming = None  # which knows the stream: together they would stay until the collector comes
         self._forget(stream, ours=not stream.ended)
 
     def _broken(self, stream: Stream, code: Code) -> None:
@@ -295,4 +296,5 @@ class Session:
         stream.closed = True
         self.sender.drop(stream)
         if stream.incoming is not None:
-            stream.incoming.leave()
+            incoming, stream.incoming = stream.incoming, None
+            incoming.leave()

@@ -1,5 +1,7 @@
 """One connection of the gRPC server, with a clock that only a test moves and a network that is a list."""
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +76,20 @@ def test_a_call_is_answered_in_one_write() -> None:
     wire = greeted(Echoes())
     before = wire.writes
     assert (wire.send(ask(1)), wire.writes - before) == (ANSWER, 1)
+
+
+def test_calls_that_are_over_are_freed_at_once() -> None:
+    """A server collects garbage rarely, and each of them holds a message."""
+    methods = Echoes()
+    wire = greeted(methods)
+    gc.collect()
+    gc.disable()
+    try:
+        wire.send(ask(1), headers(3, encoded(GRPC)), rst_stream(3, Code.CANCEL), headers(5, encoded(NOTHING)))
+        assert (methods.begun, methods.ended) == (3, 3)
+        assert [each for each in gc.get_objects() if isinstance(each, Call)] == []
+    finally:
+        gc.enable()
 
 
 def test_answers_of_one_step_are_written_together() -> None:
