@@ -7,75 +7,39 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
-import httpx
-import numpy as np
 import pytest
 from grpc import aio
+from tests.conformance.grpc_clients import (
+    CHECK,
+    INFER,
+    NOT_SERVING,
+    READY,
+    SERVICE_UNKNOWN,
+    SERVING,
+    UNLIMITED,
+    WATCH,
+    address,
+    channel_to,
+    doubled,
+    infer_on,
+    metric,
+    request,
+    wait_for,
+)
 from tests.conformance.servers import Server, start_server
 
-from modelyard.clusters.kube.certificates import make_certificate
 from modelyard.contract import layout
 from modelyard.contract.runs import BatchingRun, ServeRun
-from modelyard_server import open_inference_pb2 as messages
 
 Publish = Callable[[str], ServeRun]
 Start = Callable[..., Server]
 
-INFER = "/inference.GRPCInferenceService/ModelInfer"
-READY = "/inference.GRPCInferenceService/ServerReady"
-CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
-SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
-UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 SLOW = BatchingRun(max_batch_size=4096, max_delay_milliseconds=700)
 """A request waits this long for others."""
-
-
-def address(server: Server) -> str:
-    return f"{server.host}:{layout.GRPC_PORT}"
-
-
-def channel_to(target: str, options: Sequence[tuple[str, str | int]] = ()) -> Any:
-    return grpc.insecure_channel(target, options)
-
-
-def request(rows: int = 1, name: str = "double") -> messages.ModelInferRequest:
-    x = np.arange(rows * 4, dtype="<f4")
-    found = messages.ModelInferRequest(model_name=name, raw_input_contents=[x.tobytes()])
-    found.inputs.add(name="x", datatype="FP32", shape=[rows, 4])
-    return found
-
-
-def infer_on(channel: Any) -> Any:
-    return channel.unary_unary(
-        INFER,
-        request_serializer=messages.ModelInferRequest.SerializeToString,
-        response_deserializer=messages.ModelInferResponse.FromString,
-    )
-
-
-def doubled(answer: messages.ModelInferResponse, rows: int = 1) -> bool:
-    return answer.raw_output_contents[0] == (2 * np.arange(rows * 4, dtype="<f4")).tobytes()
-
-
-def metric(server: Server, line: str) -> float:
-    """The value of a line of /metrics; 0 where there is none."""
-    for each in httpx.get(f"{server.url}/metrics").text.splitlines():
-        if each.startswith(line + " "):
-            return float(each.rsplit(" ", 1)[1])
-    return 0.0
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -265,57 +229,3 @@ def test_an_address_in_use_is_told(publish: Publish, tmp_path: Path) -> None:
         assert second.process.wait(30) == 1
     assert second.termination().reason == "AddressInUse"
     second.process.communicate()
-
-
-HOST = "double.default.svc"
-
-
-@pytest.fixture
-def secured(publish: Publish, tmp_path: Path) -> Iterator[Server]:
-    """A server with TLS and a token."""
-    folder = tmp_path / layout.SECRETS
-    (folder / "tls").mkdir(parents=True)
-    (folder / "access").mkdir()
-    (folder / "access" / layout.TOKEN_KEY).write_text("correct horse")
-    write_certificate(tmp_path)
-    run = publish("double").model_copy(update={"tls_secret": "tls", "token_secret": "access"})
-    found = start_server(run, tmp_path, f"127.{200 + os.getpid() // 256 % 50}.{os.getpid() % 256}.251", {})
-    yield found
-    found.process.kill()
-    found.process.communicate()
-
-
-def write_certificate(root: Path) -> None:
-    made = make_certificate([HOST], datetime.now(UTC))
-    folder = root / layout.SECRETS / "tls"
-    (folder / "tls.crt").write_bytes(made.certificate)
-    (folder / "tls.key").write_bytes(made.key)
-
-
-def secure_channel(server: Server) -> Any:
-    credentials = grpc.ssl_channel_credentials((server.root / layout.SECRETS / "tls/tls.crt").read_bytes())
-    return grpc.secure_channel(address(server), credentials, [("grpc.ssl_target_name_override", HOST), *UNLIMITED])
-
-
-def test_over_tls_and_with_a_token(secured: Server) -> None:
-    token = (("authorization", "Bearer correct horse"),)
-    with secure_channel(secured) as channel:
-        check = channel.unary_unary(CHECK)
-        wait_for(lambda: check(b"", timeout=30, wait_for_ready=True) == SERVING)
-        for rows in (1, 300_000):
-            assert doubled(infer_on(channel)(request(rows), timeout=30, metadata=token), rows)
-        for metadata in ((), (("authorization", "Bearer wrong"),)):
-            with pytest.raises(grpc.RpcError) as refused:
-                infer_on(channel)(request(), timeout=30, metadata=metadata)
-            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    write_certificate(secured.root)
-
-    def follows() -> bool:
-        with secure_channel(secured) as channel:
-            try:
-                return bool(channel.unary_unary(CHECK)(b"", timeout=5) == SERVING)
-            except grpc.RpcError:
-                return False
-
-    wait_for(follows)
-    assert secured.stop() == 0

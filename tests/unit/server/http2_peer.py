@@ -127,3 +127,7 @@ class Peer:
             sent += b"".join(self.session.sender.take(65_536))
         self.raw += sent
         return told(sent)
+
+
+def padded(content: bytes, padding: int) -> bytes:
+    return bytes([padding]) + content + bytes(padding)
