@@ -1,7 +1,6 @@
 """What tests ask over gRPC with gRPC's own clients."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -52,10 +51,3 @@ def metric(server: Server, line: str) -> float:
         if each.startswith(line + " "):
             return float(each.rsplit(" ", 1)[1])
     return 0.0
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

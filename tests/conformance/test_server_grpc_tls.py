@@ -8,12 +8,13 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.conformance.grpc_clients import CHECK, SERVING, UNLIMITED, address, doubled, infer_on, request, wait_for
+from tests.conformance.grpc_clients import CHECK, SERVING, UNLIMITED, address, doubled, infer_on, request
 from tests.conformance.servers import Server, start_server
 
 from modelyard.clusters.kube.certificates import make_certificate
 from modelyard.contract import layout
 from modelyard.contract.runs import ServeRun
+from waiting import until
 
 Publish = Callable[[str], ServeRun]
 Start = Callable[..., Server]
@@ -52,7 +53,7 @@ def test_over_tls_and_with_a_token(secured: Server) -> None:
     token = (("authorization", "Bearer correct horse"),)
     with secure_channel(secured) as channel:
         check = channel.unary_unary(CHECK)
-        wait_for(lambda: check(b"", timeout=30, wait_for_ready=True) == SERVING)
+        until(lambda: check(b"", timeout=30, wait_for_ready=True) == SERVING, "the server is ready")
         for rows in (1, 300_000):
             assert doubled(infer_on(channel)(request(rows), timeout=30, metadata=token), rows)
         for metadata in ((), (("authorization", "Bearer wrong"),)):
@@ -68,5 +69,5 @@ def test_over_tls_and_with_a_token(secured: Server) -> None:
             except grpc.RpcError:
                 return False
 
-    wait_for(follows)
+    until(follows, "the new certificate is used")
     assert secured.stop() == 0

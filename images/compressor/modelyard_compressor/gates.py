@@ -43,10 +43,10 @@ def select(trials: Sequence[MeasuredTrial]) -> MeasuredTrial:
     into that of the fastest: the noise of a machine does not choose. ``trials`` is not empty.
     """
     most = max(map(_passed, trials))
-    best = max((trial for trial in trials if _passed(trial) == most), key=_speedup)
-    least = best.figures.speedups[0].interval.low
-    equals = [trial for trial in trials if _passed(trial) == most and trial.figures.speedups[0].interval.high >= least]
-    return min([best, *equals], key=lambda trial: (trial.figures.accuracy_drop, -_speedup(trial)))
+    rivals = [trial for trial in trials if _passed(trial) == most]
+    least = max(rivals, key=_speedup).figures.speedups[0].interval.low
+    as_fast = (trial for trial in rivals if trial.figures.speedups[0].interval.high >= least)
+    return min(as_fast, key=lambda trial: (trial.figures.accuracy_drop, -_speedup(trial)))
 
 
 def _passed(trial: MeasuredTrial) -> int:

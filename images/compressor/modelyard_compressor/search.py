@@ -7,7 +7,7 @@ from modelyard.contract.runs import CompressRun
 from modelyard_compressor.attempts import Attempts, attempt_all, require_one
 from modelyard_compressor.ledger import Ledger
 from modelyard_compressor.prepare import Prepared
-from modelyard_compressor.shares import Share, await_others, this_share
+from modelyard_compressor.shares import await_others, this_share
 from modelyard_compressor.workbench import Workbench
 
 
@@ -20,8 +20,8 @@ def search(
 ) -> Attempts | None:
     """What became of all trials; None where another pod goes on. ``announce`` hears how many are through.
 
-    What no pod built for want of time, or because the CPUs of the nodes differ, is built here. Raises StorageError, and
-    CompressionError (AllTrialsInfeasible).
+    What no pod built, for want of time or of a node for it, or because the CPUs of the nodes differ, is built here.
+    Raises StorageError, and CompressionError (AllTrialsInfeasible).
     """
     began = time.monotonic()
     share = this_share(run.search.parallelism)
@@ -32,11 +32,5 @@ def search(
         ledger.through(share.index)
         if not share.decides:
             return None
-
-        def take(other: Share) -> None:
-            # From its end, in case its pod begins now after all.
-            left = other.of(prepared.trials)[::-1]
-            attempt_all(left, prepared, run, workbenches, ledger, began, lambda number: announce(len(mine) + number))
-
-        await_others(share, ledger, lambda: announce(len(mine)), take)
+        await_others(share, ledger, lambda: announce(len(mine)))
     return require_one(attempt_all(prepared.trials, prepared, run, workbenches, ledger, began, announce))

@@ -38,21 +38,18 @@ def this_share(pods: int) -> Share:
     return Share(int(os.environ.get(layout.INDEX_VARIABLE, "0")) if pods > 1 else 0, pods)
 
 
-def await_others(share: Share, ledger: Ledger, seen: Callable[[], None], take: Callable[[Share], None]) -> None:
-    """Return when the parts of all other pods are through; ``seen`` is called at each look. Raises StorageError.
+def await_others(share: Share, ledger: Ledger, seen: Callable[[], None]) -> None:
+    """Return when all other pods are through their parts; ``seen`` is called at each look. Raises StorageError.
 
-    A part whose pod has not begun after a minute, as where no node takes it, is given to ``take``. A pod that is lost
-    is replaced by its Job. A Job that fails ends this pod.
+    One that has not begun after a minute, as where no node takes it, is not waited for. One that is lost is replaced by
+    its Job. A Job that fails ends this pod.
     """
-    began = time.monotonic()
+    patient_until = time.monotonic() + _PATIENCE_SECONDS
     waiting = [index for index in range(share.pods) if index != share.index]
     LOG.info("waits for the trials of %d other pods", len(waiting))
     while waiting := [index for index in waiting if not ledger.is_through(index)]:
         seen()
-        absent = next((index for index in waiting if not ledger.is_there(index)), None)
-        if absent is not None and time.monotonic() - began >= _PATIENCE_SECONDS:
-            LOG.info("pod %d has not begun: its trials are built here", absent)
-            take(Share(absent, share.pods))
-            waiting.remove(absent)
-        else:
-            time.sleep(_POLL_SECONDS)
+        if time.monotonic() >= patient_until and not any(map(ledger.is_there, waiting)):
+            LOG.info("%d pods have not begun: their trials are built here", len(waiting))
+            return
+        time.sleep(_POLL_SECONDS)

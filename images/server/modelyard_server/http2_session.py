@@ -133,7 +133,7 @@ class Session:
         length = len(payload)
         data = frames.content(payload, flags)
         if not self._receives.take(length):
-            raise Http2Error(Code.FLOW_CONTROL_ERROR, "more frames.DATA than the connection's window")
+            raise Http2Error(Code.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
         if increment := self._receives.refill():
             self.sender.out.append(frames.window_update(0, increment))
         ended = bool(flags & frames.END_STREAM)

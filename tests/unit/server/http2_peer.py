@@ -28,6 +28,10 @@ def data(stream: int, body: bytes = b"", *, end: bool = False) -> bytes:
     return frame(frames.DATA, frames.END_STREAM * end, stream, body)
 
 
+OPEN = headers(1)
+WHOLE = OPEN + data(1, b"hi", end=True)
+
+
 def fields(*more: tuple[bytes, bytes], without: bytes = b"") -> bytes:
     """The block of a request with further fields, or without one."""
     return encoded([*(pair for pair in POST if pair[0] != without), *more])

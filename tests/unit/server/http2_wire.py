@@ -1,10 +1,10 @@
 """A connection of the gRPC server without a network: frames in, frames out, and a clock that only a test moves."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from tests.unit.server.http2_peer import told
+from tests.unit.server.wire import Network
 
 from modelyard_server.grpc_call import Methods
 from modelyard_server.grpc_connection import GrpcConnection
@@ -13,7 +13,7 @@ from modelyard_server.http_endpoint import Endpoint
 from modelyard_server.http_messages import Limits
 
 
-class Wire(asyncio.Transport):
+class Wire(Network):
     """The client's end."""
 
     def __init__(self, methods: Methods, limits: Limits | None = None) -> None:
@@ -21,8 +21,6 @@ class Wire(asyncio.Transport):
         self.now = 0.0
         self.sent = self.raw = b""
         self.writes = 0
-        self.closed = self.ended = False
-        self.reading = True
         self.pauses_after: int | None = None
         self.later: list[Callable[[], None]] = []
         self.endpoint: Endpoint[Methods] = Endpoint(methods, limits or Limits(), lambda: self.now)
@@ -65,18 +63,3 @@ class Wire(asyncio.Transport):
         self.connection.connection_lost(None)
 
     abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True

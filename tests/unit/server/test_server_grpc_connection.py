@@ -140,6 +140,3 @@ def test_requests_wait_while_too_much_waits_for_the_client() -> None:
     wire.connection.session.sender.waiting_bytes -= 33 * 1024 * 1024
     assert wire.send(window_update(0, 1)) == ["HEADERS 1"]
     assert methods.ended == 1
-
-
-# Time.

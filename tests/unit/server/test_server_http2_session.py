@@ -1,7 +1,7 @@
 """RFC 9113 as a table in the manner of h2spec: what a client sends, and what it is told."""
 
 import pytest
-from tests.unit.server.http2_peer import BLOCK, POST, Peer, data, fields, headers, padded
+from tests.unit.server.http2_peer import BLOCK, OPEN, POST, WHOLE, Peer, data, fields, headers, padded
 
 from modelyard_server import http2_frames as frames
 from modelyard_server.http2_fields import encoded
@@ -9,8 +9,6 @@ from modelyard_server.http2_frames import LARGEST, Code, frame, rst_stream, sett
 from modelyard_server.http2_limits import SessionLimits
 
 ANSWER = ["HEADERS 1", "DATA 1 2", "HEADERS 1 END"]
-OPEN = headers(1)
-WHOLE = OPEN + data(1, b"hi", end=True)
 ENDED = headers(1, end=True)
 """A request without a body, which is not answered in the tables of errors."""
 

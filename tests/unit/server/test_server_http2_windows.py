@@ -6,17 +6,11 @@ import pytest
 from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.server.http2_peer import BLOCK, GREETING, Peer, data, fields, headers, padded
+from tests.unit.server.http2_peer import BLOCK, GREETING, OPEN, WHOLE, Peer, data, fields, headers, padded
 
 from modelyard_server import http2_frames as frames
 from modelyard_server.http2_frames import LARGEST, Code, frame, rst_stream, settings, window_update
 from modelyard_server.http2_limits import SessionLimits
-
-ANSWER = ["HEADERS 1", "DATA 1 2", "HEADERS 1 END"]
-OPEN = headers(1)
-WHOLE = OPEN + data(1, b"hi", end=True)
-ENDED = headers(1, end=True)
-"""A request without a body, which is not answered in the tables of errors."""
 
 
 def test_an_answer_is_sent_as_the_windows_allow() -> None:
@@ -198,8 +192,8 @@ def test_no_frames_do_more_than_end_the_connection(sent: bytes) -> None:
     assert peer.session.sender.waiting_bytes == sum(len(stream.rest) for stream in peer.session.streams.values())
 
 
-@given(st.binary(max_size=200), st.booleans())
-def test_no_bytes_do_more_than_end_the_connection(sent: bytes, greeted: bool) -> None:  # noqa: FBT001
+@given(sent=st.binary(max_size=200), greeted=st.booleans())
+def test_no_bytes_do_more_than_end_the_connection(sent: bytes, *, greeted: bool) -> None:
     peer = Peer(greets=False)
     received = peer.send((GREETING if greeted else b"") + sent)
     assert peer.session.closed == any(each.startswith("GOAWAY") for each in received)

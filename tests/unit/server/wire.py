@@ -15,7 +15,32 @@ from modelyard_server.http_messages import Limits, Response
 DATE = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 
 
-class Wire(asyncio.Transport):
+class Network(asyncio.Transport):
+    """What asyncio's transports tell of themselves, and are told."""
+
+    closed = False
+    ended = False
+    """Whether the server said that it writes no more."""
+    reading = True
+    half_close = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def can_write_eof(self) -> bool:
+        return self.half_close
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class Wire(Network):
     """The client's end of one connection: what asyncio's transports do, with a list for a network."""
 
     def __init__(self, handler: Handler, limits: Limits | None = None, *, half_close: bool = True) -> None:
@@ -24,11 +49,7 @@ class Wire(asyncio.Transport):
         self.sent = b""
         """What the server wrote."""
         self.answered = asyncio.Event()
-        self.closed = False
-        self.ended = False
-        """Whether the server said that it writes no more."""
-        self.reading = True
-        self._half_close = half_close
+        self.half_close = half_close
         self.endpoint = Endpoint(handler, limits or Limits(), lambda: self.now)
         self.endpoint.sweep(0)
         self.connection = Connection(self.endpoint)
@@ -72,21 +93,6 @@ class Wire(asyncio.Transport):
             self.hang_up()
 
     abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def can_write_eof(self) -> bool:
-        return self._half_close
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
 
 
 class Echo:
