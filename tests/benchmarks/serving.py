@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", default=["tiny", "1ms", "10ms", "transformer"])
     parser.add_argument("--concurrency", nargs="+", type=int, default=[1, 8, 64, 256])
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 32])
-    parser.add_argument("--only", help="contenders whose name holds this; comma between several")
+    parser.add_argument("--only", nargs="+", help="contenders whose name holds one of these")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--no-rates", action="store_true", help="without the open loop at 50, 80 and 300 %%")
     parser.add_argument("--environments", type=Path, default=Path.home() / ".cache/modelyard-peers")
@@ -82,11 +82,11 @@ def bare_rates(model: BenchModel, core: int, seconds: float) -> dict[int, float]
     return {int(rows): rate for rows, rate in json.loads(output).items()}
 
 
-def by_process(found: Sequence[Contender], only: str | None) -> list[list[Contender]]:
+def by_process(found: Sequence[Contender], only: Sequence[str] | None) -> list[list[Contender]]:
     """Contenders that are one process together."""
     groups: dict[str, list[Contender]] = {}
     for each in found:
-        if only is None or any(part in each.name for part in only.split(",")):
+        if only is None or any(part in each.name for part in only):
             groups.setdefault(each.key, []).append(each)
     return list(groups.values())
 

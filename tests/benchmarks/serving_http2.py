@@ -43,14 +43,11 @@ class Call:
 class GrpcClient(asyncio.Protocol):
     """``places`` calls at once."""
 
-    def __init__(
-        self, authority: str, path: str, message: bytes, tally: Tally, places: int, *, closed_loop: bool
-    ) -> None:
+    def __init__(self, authority: str, path: str, message: bytes, tally: Tally, places: int) -> None:
         self._body = b"\0" + len(message).to_bytes(4, "big") + message
         self._first, self._block = header_blocks(authority.encode(), path.encode())
         self._tally = tally
         self._places = places
-        self._closed_loop = closed_loop
         self._transport: asyncio.Transport
         self._out: list[bytes] = []
         self._rest = b""
@@ -61,27 +58,18 @@ class GrpcClient(asyncio.Protocol):
         self._window = self._initial = 65_535
         self._received = 0
         self._blocks: dict[bytes, int | None] = {}
-        self.greeted = asyncio.Event()
+        self._greeted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
         settings = struct.pack(">HIHIHI", 1, 0, 2, 0, 4, LARGEST)  # no header table, no push, the largest window
         transport.write(PREFACE + frame(SETTINGS, 0, 0, settings) + window_update(LARGEST - 65_535))
 
-    @property
-    def free(self) -> bool:
-        """Whether a further call may be made."""
-        return self.greeted.is_set() and len(self._calls) < self._places
-
-    def ask(self, since: float) -> None:
-        """Make a call, as one that should have been made at ``since``."""
-        self._ask(since)
-        self._write()
-
-    def _ask(self, since: float) -> None:
+    def _ask(self) -> None:
+        """Make a call."""
         number = self._next
         self._next += 2
-        call = self._calls[number] = Call(since, self._initial)
+        call = self._calls[number] = Call(time.perf_counter(), self._initial)
         block = self._block if number > 1 else self._first
         self._out.append(frame(HEADERS, 4, number, block))
         size = len(self._body)
@@ -172,11 +160,10 @@ class GrpcClient(asyncio.Protocol):
                 self._initial = value
         self._out.append(frame(SETTINGS, 1, 0))
         self._send()
-        if not self.greeted.is_set():
-            self.greeted.set()
-            if self._closed_loop:
-                for _ in range(self._places):
-                    self._ask(time.perf_counter())
+        if not self._greeted:
+            self._greeted = True
+            for _ in range(self._places):
+                self._ask()
 
     def _status(self, block: bytes) -> int | None:
         """The grpc-status in a header block; None where there is none."""
@@ -191,13 +178,12 @@ class GrpcClient(asyncio.Protocol):
         call = self._calls.pop(number, None)
         if call is None:
             return
-        if not self._tally.answer(call.since, good=call.good):
+        if self._tally.answer(call.since, good=call.good):
+            self._ask()
+        else:
             self._tally.finished.set()
-        elif self._closed_loop:
-            self._ask(time.perf_counter())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._places = 0
         self._tally.finished.set()
 
 

@@ -7,10 +7,11 @@ builds each request once, so that a client in Python is no slower than the serve
 
 import asyncio
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,9 @@ class Load:
     """http or grpc."""
     concurrency: int = 8
     rate: float = 0.0
-    """Requests a second, sent whether or not the earlier ones were answered; 0: an answer is followed by a request."""
+    """Requests a second, sent whether or not the earlier ones were answered; 0: an answer is followed by a request.
+
+    Of HTTP only."""
     seconds: float = 3.0
     warm_seconds: float = 0.5
     core: int | None = None
@@ -46,13 +49,18 @@ class Tally:
     """Answers after the warm-up."""
 
     def __init__(self, load: Load) -> None:
-        self.begin = time.perf_counter() + load.warm_seconds
-        self.end = self.begin + load.seconds
+        self._load = load
+        self.begin = self.end = math.inf
         self.latencies: list[float] = []
         self.failures = 0
         self.answers = 0
         """All, also those of the warm-up."""
         self.finished = asyncio.Event()
+
+    def start(self) -> None:
+        """All connections are made."""
+        self.begin = time.perf_counter() + self._load.warm_seconds
+        self.end = self.begin + self._load.seconds
 
     def answer(self, since: float, *, good: bool) -> bool:
         """Count an answer to a request of the time ``since``; whether to go on."""
@@ -65,7 +73,7 @@ class Tally:
                 self.failures += 1
         return now < self.end
 
-    def result(self, load: Load) -> dict[str, object]:
+    def result(self) -> dict[str, object]:
         """The figures."""
         ordered = sorted(self.latencies)
 
@@ -73,37 +81,43 @@ class Tally:
             return round(ordered[int(share * (len(ordered) - 1))] * 1e6, 1) if ordered else None
 
         return {
-            "requestsPerSecond": round(len(ordered) / load.seconds, 1),
+            "requestsPerSecond": round(len(ordered) / self._load.seconds, 1),
             "answers": self.answers,
-            "failuresPerSecond": round(self.failures / load.seconds, 1),
+            "failuresPerSecond": round(self.failures / self._load.seconds, 1),
             "p50Microseconds": quantile(0.5),
             "p99Microseconds": quantile(0.99),
         }
 
 
 class Client(asyncio.Protocol):
-    """One HTTP connection with one request at a time."""
+    """One HTTP connection with one request at a time: a new one after each answer, or when ``ask`` says so.
 
-    def __init__(self, request: bytes, tally: Tally, *, closed_loop: bool) -> None:
+    With ``free`` it is the latter, and the client puts itself there when it may be asked.
+    """
+
+    def __init__(self, request: bytes, tally: Tally, free: "deque[Client] | None" = None) -> None:
         self._request = request
         self._tally = tally
-        self._closed_loop = closed_loop
+        self._free = free
         self._head = b""
         self._missing: int | None = None
         self._good = True
         self._since = 0.0
         self._transport: asyncio.Transport
-        self.free = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        if self._closed_loop:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._free is None:
             self.ask(time.perf_counter())
+        else:
+            self._free.append(self)
 
     def ask(self, since: float) -> None:
         """Send the request, as one that should have been sent at ``since``."""
         self._since = since
-        self.free = False
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -121,14 +135,12 @@ class Client(asyncio.Protocol):
             self._missing -= len(data)
         if self._missing == 0:
             self._missing = None
-            self.free = True
-            if not self._tally.answer(self._since, good=self._good):
+            if self._tally.answer(self._since, good=self._good):
+                self._go_on()
+            else:
                 self._tally.finished.set()
-            elif self._closed_loop:
-                self.ask(time.perf_counter())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.free = False
         self._tally.finished.set()
 
 
@@ -138,25 +150,23 @@ async def http(load: Load, body: bytes) -> Tally:
     request = f"POST {load.path} HTTP/1.1\r\nHost: {load.host}\r\n{fields}\r\n".encode() + body
     loop = asyncio.get_running_loop()
     tally = Tally(load)
-    clients = []
+    free: deque[Client] | None = deque() if load.rate else None
     for _ in range(load.concurrency):
-        _, client = await loop.create_connection(
-            lambda: Client(request, tally, closed_loop=not load.rate), load.host, load.port
-        )
-        clients.append(client)
-    if load.rate:
-        await _at_a_rate(load, tally, clients)
-    else:
+        await loop.create_connection(lambda: Client(request, tally, free), load.host, load.port)
+    tally.start()
+    if free is None:
         await tally.finished.wait()
+    else:
+        await _at_a_rate(load, tally, free)
     return tally
 
 
-async def _at_a_rate(load: Load, tally: Tally, clients: Sequence[Client | GrpcClient]) -> None:
+async def _at_a_rate(load: Load, tally: Tally, free: deque[Client]) -> None:
     """Send when the time has come, on a connection that is free; with none free the request waits, and that counts."""
     due = time.perf_counter()
     while (now := time.perf_counter()) < tally.end:
-        while due <= now and (client := next((each for each in clients if each.free), None)):
-            client.ask(due)
+        while due <= now and free:
+            free.popleft().ask(due)
             due += 1 / load.rate
         await asyncio.sleep(0 if due <= now else min(due - now, 0.0005))
 
@@ -166,27 +176,13 @@ async def grpc(load: Load, body: bytes) -> Tally:
     loop = asyncio.get_running_loop()
     tally = Tally(load)
     count = -(-load.concurrency // _CALLS_OF_A_CONNECTION)
-    clients = []
+    authority = f"{load.host}:{load.port}"
     for each in range(count):
-        _, client = await loop.create_connection(
-            partial(
-                GrpcClient,
-                f"{load.host}:{load.port}",
-                load.path,
-                body,
-                tally,
-                load.concurrency // count + (each < load.concurrency % count),
-                closed_loop=not load.rate,
-            ),
-            load.host,
-            load.port,
-        )
-        clients.append(client)
-    if load.rate:
-        await asyncio.gather(*(client.greeted.wait() for client in clients))
-        await _at_a_rate(load, tally, clients)
-    else:
-        await tally.finished.wait()
+        places = load.concurrency // count + (each < load.concurrency % count)
+        client = partial(GrpcClient, authority, load.path, body, tally, places)
+        await loop.create_connection(client, load.host, load.port)
+    tally.start()
+    await tally.finished.wait()
     return tally
 
 
@@ -196,7 +192,7 @@ def main() -> None:
         os.sched_setaffinity(0, {load.core})
     body = Path(load.body).read_bytes()
     tally = uvloop.run((grpc if load.protocol == "grpc" else http)(load, body))
-    print(json.dumps(asdict(load) | tally.result(load)))
+    print(json.dumps(asdict(load) | tally.result()))
 
 
 if __name__ == "__main__":

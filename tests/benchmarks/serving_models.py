@@ -93,6 +93,23 @@ def transformer(name: str, length: int, width: int, layers: int) -> BenchModel:
     return BenchModel(name, length * width, _onnx(nodes, length * width, weights))
 
 
+def colours(name: str, side: int) -> BenchModel:
+    """A dense layer over the mean of each colour: next to nothing to compute for a body as large as an image."""
+    weights = [
+        numpy_helper.from_array(np.array([-1, 3, side, side], np.int64), "image"),
+        numpy_helper.from_array(np.array([-1, 3], np.int64), "flat"),
+        numpy_helper.from_array(np.random.default_rng(0).normal(0, 1, (3, 10)).astype(np.float32), "w"),
+    ]
+    nodes = [
+        helper.make_node("Reshape", ["x", "image"], ["pixels"]),
+        helper.make_node("GlobalAveragePool", ["pixels"], ["means"]),
+        helper.make_node("Reshape", ["means", "flat"], ["colours"]),
+        helper.make_node("MatMul", ["colours", "w"], ["y"]),
+    ]
+    width = 3 * side * side
+    return BenchModel(name, width, _onnx(nodes, width, weights))
+
+
 def _onnx(nodes: Sequence[NodeProto], width: int, weights: Sequence[TensorProto]) -> bytes:
     graph = helper.make_graph(
         list(nodes),
@@ -107,11 +124,12 @@ def _onnx(nodes: Sequence[NodeProto], width: int, weights: Sequence[TensorProto]
 
 
 def models() -> Mapping[str, BenchModel]:
-    """By name; the names say what a row costs on one core of about 3 GHz."""
+    """By name, which says what a row costs on one core of about 3 GHz, or how large it is."""
     found = (
         perceptron("tiny", [32, 64, 10]),
         perceptron("1ms", [1024, 2048, 2048, 1024, 10]),
         perceptron("10ms", [1024, 6144, 6144, 1024, 10]),
         transformer("transformer", 32, 64, 2),
+        colours("600kb", 224),
     )
     return {each.name: each for each in found}

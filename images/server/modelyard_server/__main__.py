@@ -19,7 +19,6 @@ from modelyard.storage.errors import StorageError
 from modelyard_server.errors import StartError
 from modelyard_server.lifecycle import serve
 
-_BACKLOG = 1024
 _ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - a pod is reached from other nodes; a laptop sets MODELYARD_HOST
 
 
@@ -53,7 +52,7 @@ def _read(path: Path) -> ServeRun:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), backlog=_BACKLOG)
+        return socket.create_server((host, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartError("AddressInUse", f"{host}:{port} is in use; stop what listens there") from error

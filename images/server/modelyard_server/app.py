@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 from modelyard_server import documents, routes, v1, v2
 from modelyard_server.batch_queue import Job
 from modelyard_server.content_coding import inflate, too_large
-from modelyard_server.errors import RequestError
+from modelyard_server.errors import OverloadError, RequestError
 from modelyard_server.http_exchange import Exchange
 from modelyard_server.http_messages import Request, Response, json_response
 from modelyard_server.metrics import Protocol
@@ -184,6 +184,8 @@ class App:
     ) -> Response:
         """What the client is told, with an id that the log has too where it is the server's fault."""
         identity = request_id(exchange.request)
+        if isinstance(error, OverloadError):
+            exchange.rest = self._service.resting.add
         if isinstance(error, RequestError):
             status, text, headers = error.status, str(error), error.headers
         else:

@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from modelyard_server.errors import RequestError
+from modelyard_server.errors import OverloadError
 from modelyard_server.tensors import Tensor
 
 Done = Callable[["Job", Sequence[Tensor] | Exception], None]
@@ -57,10 +57,14 @@ class BatchQueue:
         """Whether it takes no further job."""
         return self._count >= self._most
 
-    def add(self, job: Job, now: float) -> None:
-        """Queue a job. Raises RequestError (503, Retry-After) when the queue is full."""
+    def check_room(self) -> None:
+        """Raise OverloadError when the queue is full."""
         if self.full:
-            raise RequestError(f"{self._most} requests are waiting; try again", 503, ((b"retry-after", b"1"),))
+            raise OverloadError(f"{self._most} requests are waiting")
+
+    def add(self, job: Job, now: float) -> None:
+        """Queue a job. Raises OverloadError when the queue is full."""
+        self.check_room()
         job.queued = now
         group = self._groups.get(job.key)
         if group is None:

@@ -22,8 +22,12 @@ Observe = Callable[[Sequence[Job], float], None]
 class Batcher(Protocol):
     """Takes jobs on the event loop, and calls their ``done`` there."""
 
+    def check_room(self) -> None:
+        """Raise OverloadError when ``submit`` would now."""
+        ...
+
     def submit(self, job: Job) -> None:
-        """Queue a job. Raises RequestError (503) when the queue is full."""
+        """Queue a job. Raises OverloadError when the queue is full."""
         ...
 
     def cancel(self, job: Job) -> None:
@@ -51,6 +55,11 @@ class InlineBatcher:
         self._queue = queue
         self._observe = observe
         self._scheduled: asyncio.Handle | None = None
+
+    def check_room(self) -> None:
+        """Raise OverloadError when ``submit`` would now."""
+        if self._delay:
+            self._queue.check_room()
 
     def submit(self, job: Job) -> None:
         """Queue a job; it runs when the loop has read what every connection had to say.
@@ -143,6 +152,10 @@ class ThreadedBatcher:
         for number in range(threads):
             name = f"inference-{number}"
             threading.Thread(target=self._work, args=(BatchRunner(run, rows),), name=name, daemon=True).start()
+
+    def check_room(self) -> None:
+        """Raise OverloadError when ``submit`` would now."""
+        self._queue.check_room()
 
     def submit(self, job: Job) -> None:
         """Queue a job, and wake a thread if one waits for it."""

@@ -1,6 +1,7 @@
 """What a client is told when its request is refused, and an operator when the server does not start."""
 
 SHOWN_CHARACTERS = 64
+RETRY_LATER: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"1"),)
 
 
 class StartError(Exception):
@@ -18,6 +19,13 @@ class RequestError(Exception):
         super().__init__(message)
         self.status = status
         self.headers = headers
+
+
+class OverloadError(RequestError):
+    """A request for which there is no room now, whose client is told when to try again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}; try again", 503, RETRY_LATER)
 
 
 def shown(value: object) -> str:

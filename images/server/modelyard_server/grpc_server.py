@@ -10,12 +10,11 @@ from modelyard_server.grpc_connection import GrpcConnection
 from modelyard_server.grpc_health import Health
 from modelyard_server.grpc_methods import NAME, InferenceMethods
 from modelyard_server.http2_limits import SessionLimits
-from modelyard_server.http_endpoint import Endpoint, swept
+from modelyard_server.http_endpoint import BACKLOG, Endpoint, swept
 from modelyard_server.http_messages import Limits
 from modelyard_server.security import Tls, Token
 from modelyard_server.service import Service
 
-_BACKLOG = 1024
 _STREAMS = 100
 """Calls at once on a connection, or as many as may wait for the model; a client keeps back what is above."""
 _HANDSHAKE_SECONDS = 10.0
@@ -67,7 +66,7 @@ async def grpc_listening(
             lambda: GrpcConnection(endpoint, session_limits, loop.call_soon),
             host.strip("[]"),
             int(port),
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             ssl=None if tls is None else tls.context,
             ssl_handshake_timeout=None if tls is None else _HANDSHAKE_SECONDS,
         )

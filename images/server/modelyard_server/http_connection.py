@@ -26,7 +26,9 @@ class Connection(asyncio.BufferedProtocol):
         self._pumping = False
         self._blocked = False
         """Whether the client has yet to take what it was sent."""
-        self._paused = False
+        self._reads = True
+        self._resting = False
+        """Whether the client was told to try again later."""
         self._lingers = False
         """Whether the last answer is written, and what still arrives is dropped."""
         self.deadline = NEVER
@@ -92,10 +94,6 @@ class Connection(asyncio.BufferedProtocol):
             reader.received(nbytes)
             if reader.direct is not None:
                 return
-        if len(self._queue) > 1 and not self._paused:
-            # More than one request ahead only costs memory; the rest stays with the client.
-            self._paused = True
-            self._transport.pause_reading()
         self._pump()
         self._set_deadline()
 
@@ -138,10 +136,22 @@ class Connection(asyncio.BufferedProtocol):
         if self._reader.continue_due and not queue:
             self._reader.continue_due = False
             self._transport.write(CONTINUE)
-        if self._paused and len(queue) <= 1 and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
         self._pumping = False
+        self._set_reading()
+
+    def _set_reading(self) -> None:
+        """Read, unless more than a request is ahead, which only costs memory, or the client was told to try later."""
+        read = len(self._queue) <= 1 and not self._resting
+        if read != self._reads and not self._transport.is_closing():
+            self._reads = read
+            if read:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._set_reading()
 
     def _write(self, exchange: Exchange, response: Response) -> None:
         exchange.close = exchange.close or (self._handler.closing and self.idle)
@@ -153,6 +163,9 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.writelines(parts)
         if exchange.close:
             self._finish()
+        elif exchange.rest is not None and not self._resting:
+            self._resting = True
+            exchange.rest(self._rested)
 
     def _finish(self) -> None:
         """End after the last answer: at once, or if the client is still sending, when it has seen the answer."""

@@ -9,6 +9,8 @@ from typing import Generic, Protocol, TypeVar
 from modelyard_server.http_messages import Limits
 from modelyard_server.security import Tls, Token
 
+BACKLOG = 1024
+"""Connections that wait to be accepted; the kernel may have a lower limit. One more is tried again after a second."""
 READ_BYTES = 256 * 1024
 _SWEEP_SECONDS = 0.5
 

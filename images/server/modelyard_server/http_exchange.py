@@ -10,13 +10,15 @@ from modelyard_server.routes import Route
 class Exchange:
     """A request, and its answer, which may come later but from the same thread only."""
 
-    __slots__ = ("_answered", "admitted", "close", "gone", "held", "on_gone", "request", "response", "route")
+    __slots__ = ("_answered", "admitted", "close", "gone", "held", "on_gone", "request", "response", "rest", "route")
 
     def __init__(self, request: Request, answered: "Callable[[Exchange], None]", *, close: bool) -> None:
         self.request = request
         self.response: Response | None = None
         self.route: Route | None = None
         """What is asked, once the handler knows it."""
+        self.rest: Callable[[Callable[[], None]], None] | None = None
+        """Where the connection is to be read again, after this answer, only when what it hands over here is called."""
         self.close = close
         """Whether the connection ends with the answer."""
         self.admitted = False

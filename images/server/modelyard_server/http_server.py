@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 
 from modelyard_server.http_connection import Connection
-from modelyard_server.http_endpoint import Endpoint, swept
+from modelyard_server.http_endpoint import BACKLOG, Endpoint, swept
 from modelyard_server.http_exchange import Handler
 from modelyard_server.security import Tls, Token
 
@@ -45,6 +45,7 @@ async def listening(
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(endpoint),
         sock=listener,
+        backlog=BACKLOG,
         ssl=None if tls is None else tls.context,
         ssl_handshake_timeout=None if tls is None else _HANDSHAKE_SECONDS,
     )

@@ -66,7 +66,7 @@ async def serve(run: ServeRun, listener: socket.socket) -> None:
         if service.tuning is not None:
             announce(service.model, service.tuning)
         await stopping
-        service.stopping = True
+        service.stop()
         if grpc is not None:
             grpc.set_ready(ready=False)
         await asyncio.sleep(run.pre_stop_seconds)

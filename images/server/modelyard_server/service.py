@@ -3,16 +3,17 @@
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelyard.contract.digest import short
 from modelyard.contract.runs import ServeRun
 from modelyard_server.batch_queue import BatchQueue, Done, Job
 from modelyard_server.batcher import Batcher, InlineBatcher, ThreadedBatcher
-from modelyard_server.errors import RequestError, shown
+from modelyard_server.errors import RETRY_LATER, OverloadError, RequestError, shown
 from modelyard_server.metrics import Metrics, Protocol, reason_of
 from modelyard_server.request_log import RequestLog
+from modelyard_server.resting import RestingClients
 from modelyard_server.session import Model
 from modelyard_server.start import started
 from modelyard_server.tensors import Signature, Tensor
@@ -21,12 +22,11 @@ from modelyard_server.tuning import Tuning
 if TYPE_CHECKING:
     from modelyard_server.tracing import Traces
 
-_RETRY: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"1"),)
 _BODIES_AT_ONCE = 8
 
 
 class Service:
-    """The served model: loading until ``start`` returns, then ready until ``stopping`` is set."""
+    """The served model: loading until ``start`` returns, then ready until ``stop``."""
 
     def __init__(self, run: ServeRun, metrics: Metrics | None = None) -> None:
         self.run = run
@@ -41,6 +41,8 @@ class Service:
         self.in_flight = 0
         self.held = 0
         self.stopping = False
+        self.resting = RestingClients(_call_later, time.monotonic)
+        """Whom ``OverloadError`` was told, where the transport can leave them unread."""
         self.traces: Traces | None = None
         """Told of requests that are answered. Set before ``start``."""
         self.tuning: Tuning | None = None
@@ -58,11 +60,24 @@ class Service:
     def _batcher_for(self, model: Model, tuning: Tuning) -> Batcher:
         queue = BatchQueue(self.run.batching.max_queue)
         delay = self.run.batching.max_delay_milliseconds / 1000
-        observe = self.metrics.observe_run if self.traces is None else self.traces.noting(self.metrics.observe_run)
+        observe = self._observe_run if self.traces is None else self.traces.noting(self._observe_run)
         if tuning.mode == "Inline":
             return InlineBatcher(model.run, tuning.max_batch, delay, queue, observe)
         patience = 0.0 if delay else tuning.patience
         return ThreadedBatcher(model.run, tuning.max_batch, delay, tuning.instances, queue, observe, patience=patience)
+
+    def _observe_run(self, jobs: Sequence[Job], seconds: float) -> None:
+        self.metrics.observe_run(jobs, seconds)
+        if self.resting and self._batcher is not None:
+            # Those who are answered and ask again are not to find the places taken, so that some stay free for them.
+            most = self.run.batching.max_queue
+            if (waiting := self._batcher.waiting) <= most // 2:
+                self.resting.wake(most - waiting)
+
+    def stop(self) -> None:
+        """Be ready no more, but answer what is asked."""
+        self.stopping = True
+        self.resting.wake(len(self.resting))
 
     def close(self) -> None:
         """End the threads that run the model."""
@@ -78,7 +93,7 @@ class Service:
     def model(self) -> Model:
         """The model, once it is loaded; raises RequestError (503) before."""
         if self._model is None:
-            raise RequestError(f"model '{self.run.name}' is still loading", 503, _RETRY)
+            raise RequestError(f"model '{self.run.name}' is still loading", 503, RETRY_LATER)
         return self._model
 
     @property
@@ -89,7 +104,7 @@ class Service:
     def check_ready(self) -> None:
         """Raise RequestError (503) unless new requests should come here."""
         if self.stopping:
-            raise RequestError("this server is stopping", 503, _RETRY)
+            raise RequestError("this server is stopping", 503, RETRY_LATER)
         _ = self.model
 
     def check_name(self, name: str | None, version: str | None) -> None:
@@ -100,15 +115,20 @@ class Service:
             raise RequestError(f"version {shown(version)} is not served here; this server has '{self.version}'", 404)
 
     def admit(self) -> None:
-        """Take a place among the requests in flight; raises RequestError (503, Retry-After) when none is free."""
+        """Take a place among the requests in flight; raises OverloadError when none is free, or the queue is full.
+
+        To say so before the body was read takes half the time.
+        """
+        if self._batcher is not None:
+            self._batcher.check_room()
         if self.in_flight >= self.most_in_flight:
-            raise RequestError(f"{self.most_in_flight} requests are in flight; try again", 503, _RETRY)
+            raise OverloadError(f"{self.most_in_flight} requests are in flight")
         self.in_flight += 1
 
     def hold(self, size: int) -> None:
-        """Take room for ``size`` bytes of a body; raises RequestError (503, Retry-After) when there is none."""
+        """Take room for ``size`` bytes of a body; raises OverloadError when there is none."""
         if self.held + size > self.most_held:
-            raise RequestError("too many large requests are in flight; try again", 503, _RETRY)
+            raise OverloadError("too many large requests are in flight")
         self.held += size
 
     def release(self, size: int) -> None:
@@ -126,7 +146,7 @@ class Service:
         """
         batcher = self._batcher
         if batcher is None:
-            raise RequestError(f"model '{self.run.name}' is still loading", 503, _RETRY)
+            raise RequestError(f"model '{self.run.name}' is still loading", 503, RETRY_LATER)
         rows = 0
         if self.tuning is not None and self.tuning.max_batch > 1:
             counts = {len(tensor) for tensor in inputs.values()}
@@ -153,3 +173,7 @@ class Service:
         """Drop a job that still waits, because its client is gone."""
         if self._batcher is not None:
             self._batcher.cancel(job)
+
+
+def _call_later(seconds: float, function: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, function)
