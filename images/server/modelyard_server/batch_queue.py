@@ -35,10 +35,13 @@ class Job:
         """When its run began."""
         self.ran: tuple[float, int] | None = None
         """How many seconds its run took, and with how many rows; noted only where requests are traced."""
-        self.key: Hashable = self
+        self.key: Hashable
+        """Jobs of one key can share a run."""
         if rows:
             parts = [(name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in inputs.items()]
             self.key = (tuple(parts), tuple(outputs))
+        else:
+            self.key = object()  # the job itself would be kept, with the body, until Python looks for cycles
 
 
 class BatchQueue:
