@@ -2,6 +2,7 @@
 
 import asyncio
 
+from modelyard_server.errors import RETRY_LATER
 from modelyard_server.http_endpoint import Endpoint
 from modelyard_server.http_exchange import Exchange, Handler
 from modelyard_server.http_messages import CONTINUE, NEVER, Response, json_response, rendered
@@ -40,7 +41,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport
         self.deadline = self._endpoint.now() + self._limits.idle_seconds
         if not self._endpoint.add(self):
-            self._reader.give_up(json_response({"error": "too many connections"}, 503, ((b"retry-after", b"1"),)))
+            self._reader.give_up(json_response({"error": "too many connections"}, 503, RETRY_LATER))
             self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:

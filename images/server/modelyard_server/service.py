@@ -69,7 +69,7 @@ class Service:
     def _observe_run(self, jobs: Sequence[Job], seconds: float) -> None:
         self.metrics.observe_run(jobs, seconds)
         if self.resting and self._batcher is not None:
-            # Those who are answered and ask again are not to find the places taken, so that some stay free for them.
+            # Not before half of the queue is free: as long as those who are answered ask again, they take every place.
             most = self.run.batching.max_queue
             if (waiting := self._batcher.waiting) <= most // 2:
                 self.resting.wake(most - waiting)

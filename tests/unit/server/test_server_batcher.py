@@ -7,7 +7,7 @@ import pytest
 
 from modelyard_server.batch_queue import BatchQueue, Job
 from modelyard_server.batcher import Batcher, InlineBatcher, ThreadedBatcher
-from modelyard_server.errors import RequestError
+from modelyard_server.errors import OverloadError, RequestError
 from modelyard_server.tensors import Tensor
 
 DEADLINE = 10.0
@@ -109,15 +109,21 @@ async def test_a_full_queue_refuses(make: Make) -> None:
     batcher = make(delay=1.0, most=2, rows=8)
     jobs = [ask(batcher, value)[0] for value in range(2)]
     assert batcher.waiting == 2
-    with pytest.raises(RequestError, match="2 requests are waiting"):
+    with pytest.raises(OverloadError, match="2 requests are waiting"):
         ask(batcher, 3)
+    with pytest.raises(OverloadError, match="2 requests are waiting"):
+        batcher.check_room()
     for job in jobs:
         batcher.cancel(job)
+    batcher.check_room()
 
 
 async def test_on_the_event_loop_a_full_queue_makes_room_by_running(model: Model) -> None:
     batcher = InlineBatcher(model.run, 2, 0.0, BatchQueue(3), lambda jobs, seconds: None)
-    futures = [ask(batcher, value)[1] for value in range(6)]
+    futures = []
+    for value in range(6):
+        batcher.check_room()
+        futures.append(ask(batcher, value)[1])
     assert (batcher.waiting, model.rows) == (2, [2, 2])
     assert await asyncio.wait_for(asyncio.gather(*futures), DEADLINE) == list(range(1, 7))
 
