@@ -23,17 +23,14 @@ TOO_MANY = Answer(429, {"kind": "Status", "code": 429, "reason": "TooManyRequest
 BROKEN = Answer(500, {"kind": "Status", "code": 500, "reason": "InternalError", "message": "etcdserver: timed out"})
 
 
-SHARE = 0.5
-"""Of the requests get a wrong answer, while there are any left."""
-
-
 class Trouble:
     """What goes wrong, as the test has set it; nothing at first."""
 
     def __init__(self) -> None:
         self.seed = random.randrange(1 << 32)
-        self.left = 0
         self.answers: tuple[Answer, ...] = ()
+        """The first request for each path and method gets one of these."""
+        self.struck: set[tuple[str, str]] = set()
         self.expires = False
         self.watched: set[str] = set()
         self.expired: set[str] = set()
@@ -46,8 +43,8 @@ class Trouble:
         if asked.watch:
             (self.expired if self.expires else self.watched).add(asked.path)
             return GONE if self.expires else None
-        if self.left and self._random.random() < SHARE:
-            self.left -= 1
+        if self.answers and (asked.method, asked.path) not in self.struck:
+            self.struck.add((asked.method, asked.path))
             return self._random.choice(self.answers)
         if asked.writes:
             self.writes += 1
@@ -83,7 +80,8 @@ def test_refused_and_lost_answers_are_asked_for_again(cluster: Cluster, troubled
     sources(cluster)
     training(cluster, name="before")
     two_pods(cluster, "before-train-1")
-    trouble.left, trouble.answers = 30, (TOO_MANY, BROKEN, LOST)
+    known = set(cluster.children())
+    trouble.answers = (TOO_MANY, BROKEN, LOST)
     names = [f"t{number}" for number in range(5)]
     for name in names:
         training(cluster, name=name)
@@ -92,8 +90,10 @@ def test_refused_and_lost_answers_are_asked_for_again(cluster: Cluster, troubled
         return all(cluster.status("trainingjobs", name).get("attempt") == 1 for name in names)
 
     until(begun, "all have begun", seconds=60)
-    assert trouble.left == 0
-    assert len(cluster.children()) == 6 * len(CHILDREN)
+    made = set(cluster.children()) - known
+    assert len(made) == len(names) * len(CHILDREN)
+    struck = {"/".join(path.rsplit("/", 2)[1:]) for _, path in trouble.struck}
+    assert made <= struck
     assert troubled.running()
 
 

@@ -28,6 +28,8 @@ PORTS = range(20000, 32000)
 Flags = Mapping[str, str]
 Object = dict[str, Any]
 
+_ETCD = {"data-dir": "etcd", "socket": "etcd.sock"}
+
 
 class ControlPlane:
     """A control plane in a folder of its own. Another object for the same folder finds the same processes."""
@@ -51,16 +53,19 @@ class ControlPlane:
             return
         self.down()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._flags.write_text(json.dumps({**_api_server(free_port()), **(api_server_flags or {})}))
+        flags = {
+            ETCD: _ETCD,
+            API_SERVER: {**_api_server(free_port()), **(api_server_flags or {})},
+            CONTROLLERS: {**_controllers(), **(controller_flags or {})},
+            **({SCHEDULER: _scheduler()} if scheduler else {}),
+        }
+        self._flags.write_text(json.dumps(flags))
         subprocess.run([self.kubebox, "certificates", "certificates"], cwd=self.folder, check=True)
         for user in ("admin", CONTROLLERS, SCHEDULER):
             self.write_kubeconfig(user)
         try:
-            self._start(ETCD, {"data-dir": "etcd", "socket": "etcd.sock"})
+            self._start(ETCD)
             self.start_api_server()
-            self._start(CONTROLLERS, {**_controllers(), **(controller_flags or {})})
-            if scheduler:
-                self._start(SCHEDULER, _scheduler())
         except LackingError:
             self.processes.kill_all()
             raise
@@ -85,8 +90,12 @@ class ControlPlane:
         self.processes.kill(API_SERVER)
 
     def start_api_server(self) -> None:
-        """Start it, on the port that it had, and wait until it is ready."""
-        self._start(API_SERVER, json.loads(self._flags.read_text()))
+        """Start it, on the port that it had, wait until it is ready, and start its controllers and scheduler anew.
+
+        An outage of ten seconds ends them where they elect leaders, too. Left alone, they would look for the API server
+        ever more seldom, each of their watches for itself, and be without eyes for up to a minute after it is back.
+        """
+        self._start(API_SERVER)
         deadline = time.monotonic() + SECONDS_TO_START
         while not self.ready():
             for name in (ETCD, API_SERVER):
@@ -97,6 +106,10 @@ class ControlPlane:
                     f"the API server was not ready in {SECONDS_TO_START} s:\n{self.processes.end_of_log(API_SERVER)}"
                 )
             time.sleep(0.05)
+        for name in (CONTROLLERS, SCHEDULER):
+            if name in self._read_flags():
+                self.processes.kill(name)
+                self._start(name)
 
     def ready(self) -> bool:
         """Whether the API server says so."""
@@ -136,7 +149,7 @@ class ControlPlane:
 
     @property
     def port(self) -> int:
-        return int(json.loads(self._flags.read_text())["secure-port"])
+        return int(self._read_flags()[API_SERVER]["secure-port"])
 
     @property
     def url(self) -> str:
@@ -169,10 +182,15 @@ class ControlPlane:
 
     @property
     def _flags(self) -> Path:
-        """The API server's flags, for its next start; written before anything else, it marks the folder as ours."""
+        """The flags of each process, for its next start; written before anything else, it marks the folder as ours."""
         return self.folder / "flags.json"
 
-    def _start(self, name: str, flags: Flags) -> None:
+    def _read_flags(self) -> dict[str, dict[str, str]]:
+        flags: dict[str, dict[str, str]] = json.loads(self._flags.read_text())
+        return flags
+
+    def _start(self, name: str) -> None:
+        flags = self._read_flags()[name]
         command = [str(self.kubebox), name, *(f"--{flag}={value}" for flag, value in flags.items())]
         self.processes.start(name, command, dies_with_parent=self._dies_with_parent)
 

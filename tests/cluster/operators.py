@@ -199,10 +199,10 @@ def fresh_namespace(
     body = {"metadata": {"generateName": f"{prefix}-", "labels": dict(labels or {})}}
     name: str = client.post("/api/v1/namespaces", json=body).raise_for_status().json()["metadata"]["name"]
     path = f"/api/v1/namespaces/{name}"
-    # Made by controllers, which take their time after an outage; until then pods are refused, or wait for volumes.
+    # Made by controllers; until then pods are refused, or wait for volumes.
     made = [f"{path}/serviceaccounts/default", f"{path}/configmaps/kube-root-ca.crt"]
     try:
-        until(lambda: all(client.get(each).is_success for each in made), f"{made}", seconds=120)
+        until(lambda: all(client.get(each).is_success for each in made), f"{made}", seconds=60)
         yield name
     finally:
         client.delete(path).raise_for_status()
