@@ -128,7 +128,8 @@ class App:
 
         done = partial(self._done, exchange, "v2", start, encode)
         job = self._service.submit(wanted.inputs, wanted.names, done, seconds=wanted.seconds)
-        exchange.on_gone = partial(self._service.cancel, job)
+        if exchange.response is None:
+            exchange.on_gone = partial(self._service.cancel, job)
 
     def _predict(self, exchange: Exchange, start: float) -> None:
         signature = self._service.signature
@@ -139,7 +140,8 @@ class App:
 
         done = partial(self._done, exchange, "v1", start, encode)
         job = self._service.submit(wanted.inputs, [spec.name for spec in signature.outputs], done)
-        exchange.on_gone = partial(self._service.cancel, job)
+        if exchange.response is None:
+            exchange.on_gone = partial(self._service.cancel, job)
 
     def _done(
         self,

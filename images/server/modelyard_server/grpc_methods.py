@@ -138,7 +138,8 @@ class InferenceMethods:
         wanted = grpc_codec.decode(request, service.signature)
         done = partial(self._done, call, wanted, start)
         job = service.submit(wanted.inputs, wanted.names, done, seconds=call.remaining())
-        call.on_gone = partial(service.cancel, job)
+        if not call.answered:
+            call.on_gone = partial(service.cancel, job)
 
     def _done(self, call: Call, wanted: Wanted, start: float, job: Job, outcome: Sequence[Tensor] | Exception) -> None:
         """Answer with what the model gave."""

@@ -78,11 +78,14 @@ class Connection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: the rest of a body, else the buffer that all connections share.
 
-        The transport fills it and calls ``buffer_updated`` before anything else runs.
+        Of that only the start where a long body may follow the head, whose bytes would be copied out of it. The
+        transport fills it and calls ``buffer_updated`` before anything else runs.
         """
         del sizehint
-        direct = self._reader.direct
-        return self._endpoint.buffer if direct is None else direct
+        reader = self._reader
+        if reader.direct is not None:
+            return reader.direct
+        return self._endpoint.start_of_buffer if reader.long else self._endpoint.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read what arrived."""

@@ -12,6 +12,8 @@ from modelyard_server.security import Tls, Token
 BACKLOG = 1024
 """Connections that wait to be accepted; the kernel may have a lower limit. One more is tried again after a second."""
 READ_BYTES = 256 * 1024
+_HEAD_BYTES = 4096
+"""What the head of a request with a long body fits into, as a rule."""
 _SWEEP_SECONDS = 0.5
 
 H = TypeVar("H")
@@ -45,6 +47,7 @@ class Endpoint(Generic[H]):
         self.now = now
         self.buffer = memoryview(bytearray(READ_BYTES))
         """Used by one connection at a time, and only between two calls of the transport."""
+        self.start_of_buffer = self.buffer[:_HEAD_BYTES]
         self.date = date_line(time.time())
         self.connections: set[Timed] = set()
 

@@ -17,6 +17,8 @@ from modelyard_server.http_messages import NEVER, Limits, Request, Response, jso
 
 _DRAINED = 64 * 1024
 """The body of a refused request of up to so many bytes is read and dropped, which keeps the connection."""
+_LONG = 128 * 1024
+"""A body of so many bytes is worth two more reads that keep all of it out of the buffer that connections share."""
 
 
 class Phase(Enum):
@@ -46,6 +48,8 @@ class RequestReader:
         """Complete or refused requests; the first is being answered."""
         self.incoming: Exchange | None = None
         """The request whose body is arriving."""
+        self.long = False
+        """Whether the last request had a long body, so that the next one may."""
         self.direct: memoryview | None = None
         """Where the next bytes are to be received, when they need no parser; ``received`` is told then."""
         self.continue_due = False
@@ -183,6 +187,7 @@ class RequestReader:
         if exchange is None:
             return
         exchange.request.body = self._body.whole()
+        self.long = self._body.received >= _LONG
         self._body = Body(0)
         self.incoming = None
         self.continue_due = False

@@ -84,6 +84,17 @@ async def test_what_waits_leaves_together(make: Make, model: Model) -> None:
     assert (max(model.rows), sum(model.rows)) == (8, 12)
 
 
+async def test_on_the_event_loop_what_shares_no_run_is_run_at_once(model: Model) -> None:
+    batcher = InlineBatcher(model.run, 1, 0.0, BatchQueue(1), lambda jobs, seconds: None)
+    for value in range(3):
+        _, future = ask(batcher, value)
+        assert future.result() == value + 1
+    _, late = ask(batcher, 4, deadline=0.0)
+    with pytest.raises(RequestError, match="the deadline of this request passed"):
+        late.result()
+    assert (batcher.waiting, model.rows) == (0, [1, 1, 1])
+
+
 async def test_a_delay_ends(make: Make, model: Model) -> None:
     batcher = make(delay=0.01)
     assert await asyncio.wait_for(ask(batcher, 1)[1], DEADLINE) == 2

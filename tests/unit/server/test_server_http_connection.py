@@ -5,7 +5,7 @@ from modelyard_server.http_messages import Limits, Response
 
 LIMITS = Limits(head=512, headers=8, connections=1)
 HOST = b"Host: server\r\n"
-BIG = bytes(range(256)) * 400
+BIG = bytes(range(256)) * 600
 
 
 def ask(data: bytes, piece: int = 1 << 20) -> tuple[bytes, bool]:
@@ -27,6 +27,11 @@ TABLE: dict[str, tuple[bytes, bytes, bool]] = {
     "a long body, then another request": (
         request("POST", "/a", BIG) + request("GET", "/b"),
         answer(b"/a " + BIG) + answer(b"/b "),
+        True,
+    ),
+    "long bodies after each other": (
+        request("POST", "/a", BIG) + request("POST", "/b", BIG[::-1]) + request("GET", "/c"),
+        answer(b"/a " + BIG) + answer(b"/b " + BIG[::-1]) + answer(b"/c "),
         True,
     ),
     "chunks": (
@@ -59,6 +64,17 @@ TABLE: dict[str, tuple[bytes, bytes, bool]] = {
 def test_requests_are_answered_however_they_are_torn(name: str, piece: int) -> None:
     data, expected, goes_on = TABLE[name]
     assert ask(data, piece) == (expected, goes_on)
+
+
+def test_after_a_long_body_the_next_is_received_past_the_shared_buffer() -> None:
+    wire = Wire(Echo())
+    shared = len(wire.connection.get_buffer(-1))
+    wire.send(request("POST", "/a", BIG))
+    head = wire.connection.get_buffer(-1)
+    assert len(head) * 16 <= shared
+    wire.send(request("POST", "/a", BIG), piece=len(head))
+    wire.send(request("POST", "/a", b"short"))
+    assert len(wire.connection.get_buffer(-1)) == shared
 
 
 REFUSED: dict[str, tuple[bytes, str]] = {

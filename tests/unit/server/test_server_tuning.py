@@ -1,9 +1,14 @@
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from modelyard.contract.artifact import TensorSpec
 from modelyard.contract.runs import BatchingRun
-from modelyard_server.tuning import best_rows, choose
+from modelyard_server.session import Model
+from modelyard_server.tensors import Signature, Tensor
+from modelyard_server.tuning import best_rows, choose, measure
 
 AUTO = BatchingRun()
 TINY = {1: 10e-6, 2: 10e-6, 4: 11e-6, 8: 12e-6, 16: 15e-6, 32: 22e-6, 64: 40e-6}
@@ -71,3 +76,20 @@ def test_the_choice_can_be_told() -> None:
         "microseconds": {"1": 30000.0, "2": 60000.0},
         "reason": "measured",
     }
+
+
+class Constant(Model):
+    """Takes as long for any number of rows, each of ``columns`` numbers."""
+
+    def __init__(self, columns: int) -> None:
+        self._work = np.ones(1 << 18, np.float32)
+        inputs, outputs = (TensorSpec(name=name, datatype="FP32", shape=[-1, columns]) for name in ("x", "y"))
+        self.signature = Signature("constant", "1", (inputs,), (outputs,))
+
+    def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
+        return [np.full((len(inputs["x"]), 1), self._work.sum())]
+
+
+@pytest.mark.parametrize(("columns", "shares"), [(1, True), (1 << 20, False)])
+def test_to_put_rows_side_by_side_counts(columns: int, *, shares: bool) -> None:
+    assert (best_rows(measure(Constant(columns), batched=True, most=4), 1.0) > 1) == shares
