@@ -13,9 +13,9 @@ from setuptools import setup
 
 MODULES = (
     "app", "batch_queue", "batch_run", "batcher", "grpc_call", "grpc_codec", "grpc_connection", "grpc_head",
-    "grpc_message", "grpc_methods", "http2_fields", "http2_frames", "http2_limits", "http2_reader", "http2_sender",
-    "http2_session", "http2_stream", "http_body", "http_connection", "http_exchange", "http_head", "http_messages",
-    "http_reader", "metrics", "request_log", "service", "v2", "v2_binary",
+    "grpc_message", "grpc_methods", "grpc_raw", "http2_fields", "http2_frames", "http2_limits", "http2_reader",
+    "http2_sender", "http2_session", "http2_stream", "http_body", "http_connection", "http_exchange", "http_head",
+    "http_messages", "http_reader", "metrics", "request_log", "service", "v2", "v2_binary",
 )  # fmt: skip
 
 

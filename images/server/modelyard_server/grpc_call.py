@@ -17,6 +17,8 @@ class Methods(Protocol):
 
     most_bytes: int
     """Of a request's message."""
+    lead: int
+    """Where in a long message the first raw tensor is likely to begin."""
 
     def begin(self, call: "Call") -> None:
         """The head is there. Raises RequestError."""
@@ -26,7 +28,7 @@ class Methods(Protocol):
         """A message of ``size`` bytes, as sent, is on its way. Raises RequestError."""
         ...
 
-    def handle(self, call: "Call", message: bytes) -> None:
+    def handle(self, call: "Call", message: bytes | memoryview) -> None:
         """Have the call answered, now or later. Does not raise."""
         ...
 
@@ -54,7 +56,7 @@ class Place(Protocol):
         """Have ``Call.expire`` called at that time or a little later."""
         ...
 
-    def ready(self, call: "Call", message: bytes) -> None:
+    def ready(self, call: "Call", message: bytes | memoryview) -> None:
         """Have the call handled, when there is room for more answers."""
         ...
 
@@ -69,7 +71,7 @@ class Call:
     def __init__(self, place: Place, stream: Stream, head: Head) -> None:
         self._place = place
         self._stream = stream
-        self._reader = MessageReader(place.methods.most_bytes, head.coding)
+        self._reader = MessageReader(place.methods.most_bytes, head.coding, place.methods.lead)
         self.head = head
         self.begun = now = place.now()
         self.expires = NEVER if head.seconds is None else now + head.seconds
@@ -92,7 +94,7 @@ class Call:
         self.on_gone: Callable[[], None] | None = None
         """Called when that happens, so that the work can be dropped."""
 
-    def data(self, data: bytes) -> None:
+    def data(self, data: bytes | memoryview) -> None:
         """A piece of the request."""
         reader = self._reader
         known = reader.size is not None

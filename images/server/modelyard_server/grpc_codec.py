@@ -43,9 +43,9 @@ class Wanted:
     id: str
 
 
-def decode(request: ModelInferRequest, signature: Signature) -> Wanted:
-    """The request in a message. Raises RequestError."""
-    raw = request.raw_input_contents
+def decode(request: ModelInferRequest, signature: Signature, raw: Sequence[memoryview] = ()) -> Wanted:
+    """The request in a message, whose raw tensors may have been taken out of it into ``raw``. Raises RequestError."""
+    raw = raw or [memoryview(each) for each in request.raw_input_contents]
     if raw and len(raw) != len(request.inputs):
         raise RequestError(f"raw_input_contents has {len(raw)} tensors, inputs has {len(request.inputs)}")
     tensors: dict[str, Tensor] = {}
@@ -64,7 +64,7 @@ def decode(request: ModelInferRequest, signature: Signature) -> Wanted:
         elif entry.HasField("contents"):
             raise RequestError(f"input '{spec.name}': contents and raw_input_contents exclude each other")
         else:
-            tensors[spec.name] = v2_binary.decode(memoryview(raw[number]), spec, shape)
+            tensors[spec.name] = v2_binary.decode(raw[number], spec, shape)
     signature.check({name: tensor.shape for name, tensor in tensors.items()})
     outputs = tuple(signature.output(output.name) for output in request.outputs) or signature.outputs
     names = tuple(spec.name for spec in outputs)

@@ -28,7 +28,7 @@ class Ignored:
 
     until = NEVER
 
-    def data(self, data: bytes) -> None:
+    def data(self, data: bytes | memoryview) -> None:
         """Drop it."""
 
     def end(self) -> None:
@@ -56,7 +56,7 @@ class GrpcConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._fields: Fields | None = None
         self._head: Head | int = 400
-        self._postponed: deque[tuple[Call, bytes]] = deque()
+        self._postponed: deque[tuple[Call, bytes | memoryview]] = deque()
         self._scheduled = False
         """Whether ``_write`` will be called anyway."""
         self._blocked = False
@@ -132,7 +132,7 @@ class GrpcConnection(asyncio.BufferedProtocol):
         self._scheduled = True
         self._asked = False
         self._silent_until = self._endpoint.now() + self.limits.idle_seconds
-        self.session.feed(bytes(self._endpoint.buffer[:nbytes]))
+        self.session.feed(self._endpoint.buffer[:nbytes])
         self._write()
 
     def expire(self) -> None:
@@ -180,7 +180,7 @@ class GrpcConnection(asyncio.BufferedProtocol):
         """Look at the calls at that time."""
         self._calls_due = min(self._calls_due, moment)
 
-    def ready(self, call: Call, message: bytes) -> None:
+    def ready(self, call: Call, message: bytes | memoryview) -> None:
         """Have a call handled: now, or when the client has taken more of its answers."""
         if self.session.sender.waiting_bytes > _WAITING:
             self._postponed.append((call, message))

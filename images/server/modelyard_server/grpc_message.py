@@ -7,41 +7,46 @@ import struct
 import zlib
 
 from modelyard_server.errors import RequestError
+from modelyard_server.http_body import Body
 
 _PREFIX = struct.Struct(">BI")
 _PREFIX_BYTES = 5
 
 
 class MessageReader:
-    """Takes the body of a request. Raises RequestError unless it is one message of at most ``limit`` bytes."""
+    """Takes the body of a request. Raises RequestError unless it is one message of at most ``limit`` bytes.
 
-    def __init__(self, limit: int, coding: bytes) -> None:
+    A message of several pieces lies in memory so that byte ``lead`` has an address that every datatype may have.
+    """
+
+    def __init__(self, limit: int, coding: bytes, lead: int = 0) -> None:
         self._limit = limit
         self._coding = coding
-        self._chunks: list[bytes] = []
+        self._lead = lead
+        self._prefix = b""
+        self._body = Body(0)
         self._received = 0
         self._compressed = False
         self.size: int | None = None
         """Bytes of the message as sent, once its prefix is read."""
 
-    def add(self, data: bytes) -> None:
-        """Take a piece of the body."""
+    def add(self, data: bytes | memoryview) -> None:
+        """Take a piece of the body, of which no view is kept."""
         self._received += len(data)
         if self.size is None:
-            if self._chunks:
-                data = self._chunks.pop() + data
-            if len(data) < _PREFIX_BYTES:
-                self._chunks.append(data)
+            missing = _PREFIX_BYTES - len(self._prefix)
+            self._prefix += bytes(data[:missing])
+            if len(self._prefix) < _PREFIX_BYTES:
                 return
-            self._start(data)
-            data = data[_PREFIX_BYTES:]
+            self._start()
+            data = data[missing:]
         if self.size is not None and self._received > self.size + _PREFIX_BYTES:
             raise RequestError("this method takes one message, and more was sent", 501)
         if data:
-            self._chunks.append(data)
+            self._body.add(data)
 
-    def _start(self, data: bytes) -> None:
-        flag, size = _PREFIX.unpack_from(data)
+    def _start(self) -> None:
+        flag, size = _PREFIX.unpack(self._prefix)
         if flag > 1:
             raise RequestError("the message has an unknown flag", 422)
         if flag and self._coding == b"identity":
@@ -49,9 +54,10 @@ class MessageReader:
         if size > self._limit:
             raise too_large(self._limit)
         self._compressed = bool(flag)
+        self._body = Body(size, self._lead)
         self.size = size
 
-    def message(self) -> bytes:
+    def message(self) -> bytes | memoryview:
         """The message, when the body is complete; it can be had once."""
         if self.size is None:
             if self._received:
@@ -59,12 +65,11 @@ class MessageReader:
             raise RequestError("this method takes one message, and none was sent", 501)
         if self._received < self.size + _PREFIX_BYTES:
             raise RequestError("the message is not complete", 422)
-        chunks, self._chunks = self._chunks, []
-        whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        whole, self._body = self._body.whole(), Body(0)
         return inflated(whole, self._coding, self._limit) if self._compressed else whole
 
 
-def inflated(data: bytes, coding: bytes, limit: int) -> bytes:
+def inflated(data: bytes | memoryview, coding: bytes, limit: int) -> bytes:
     """A compressed message inflated; never more than ``limit`` bytes and one are made of it. Raises RequestError."""
     decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16 if coding == b"gzip" else zlib.MAX_WBITS)
     try:

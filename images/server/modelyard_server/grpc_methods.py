@@ -10,7 +10,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from modelyard_server import documents, grpc_codec, grpc_head
+from modelyard_server import documents, grpc_codec, grpc_head, grpc_raw
 from modelyard_server import open_inference_pb2 as messages
 from modelyard_server.batch_queue import Job
 from modelyard_server.errors import RequestError
@@ -59,6 +59,8 @@ class InferenceMethods:
         self._paths = {*self._unary, _INFER_PATH, _WATCH}
         self.most_bytes = service.run.max_payload_bytes + _BESIDE_TENSORS
         """Of a request's message."""
+        self.lead = 0
+        """Where in the latest long message the first raw tensor began: as a rule that is the same in all of a model."""
 
     def begin(self, call: Call) -> None:
         """Raise RequestError unless the call may be made."""
@@ -97,16 +99,16 @@ class InferenceMethods:
         elif call.streaming:
             self._health.forget(call)
 
-    def handle(self, call: Call, message: bytes) -> None:
+    def handle(self, call: Call, message: bytes | memoryview) -> None:
         """Answer a call whose message is there."""
         path = call.head.path
         try:
             if path == _INFER_PATH:
                 self._infer(call, message)
             elif path == _WATCH:
-                self._health.watch(call, message)
+                self._health.watch(call, bytes(message))
             else:
-                call.answer(self._unary[path](message))
+                call.answer(self._unary[path](bytes(message)))
         except DecodeError:
             self.refuse(call, RequestError(f"the message is none that {path.decode('latin-1')} takes"))
         except Exception as error:  # noqa: BLE001 - the one place: every error becomes a status
@@ -130,12 +132,20 @@ class InferenceMethods:
                 service.traces.grpc(call.head.fields, _INFER, grpc_head.NAMES[code], call.start)
         call.fail(code, text)
 
-    def _infer(self, call: Call, message: bytes) -> None:
+    def _infer(self, call: Call, message: bytes | memoryview) -> None:
         service = self._service
         call.start = start = time.perf_counter()
-        request = messages.ModelInferRequest.FromString(message)
+        raw: list[memoryview] = []
+        if len(message) < grpc_raw.WORTH:
+            kept = bytes(message)
+        else:
+            kept, places = grpc_raw.split(message)
+            raw = [memoryview(message)[begin:end] for begin, end in places]
+            if places:
+                self.lead = places[0][0]
+        request = messages.ModelInferRequest.FromString(kept)
         service.check_name(request.model_name, request.model_version)
-        wanted = grpc_codec.decode(request, service.signature)
+        wanted = grpc_codec.decode(request, service.signature, raw)
         done = partial(self._done, call, wanted, start)
         job = service.submit(wanted.inputs, wanted.names, done, seconds=call.remaining())
         if not call.answered:

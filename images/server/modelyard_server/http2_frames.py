@@ -41,6 +41,8 @@ WINDOW_BYTES: Final = 65_535
 LARGEST: Final = 2**31 - 1
 """Of stream numbers and of windows."""
 
+Payload = bytes | memoryview
+"""Of a frame that was read."""
 HEAD: Final = struct.Struct(">IBI")
 """Length and type, flags, stream."""
 HEAD_BYTES: Final = 9
@@ -96,7 +98,7 @@ def goaway(last: int, code: Code, text: str = "") -> bytes:
     return frame(GOAWAY, 0, 0, NUMBER.pack(last) + NUMBER.pack(code) + text.encode())
 
 
-def content(payload: bytes, flags: int) -> bytes:
+def content(payload: Payload, flags: int) -> Payload:
     """A payload of DATA or HEADERS without its padding. Raises Http2Error."""
     if not flags & PADDED:
         return payload
@@ -108,9 +110,9 @@ def content(payload: bytes, flags: int) -> bytes:
     return payload[1 : len(payload) - padding]
 
 
-def block(payload: bytes, flags: int) -> bytes:
+def block(payload: Payload, flags: int) -> bytes:
     """The piece of a header block in a HEADERS frame. Raises Http2Error."""
-    found = content(payload, flags)
+    found = bytes(content(payload, flags))
     if not flags & PRIORITISED:
         return found
     if len(found) < 5:
@@ -118,14 +120,14 @@ def block(payload: bytes, flags: int) -> bytes:
     return found[5:]
 
 
-def number(payload: bytes) -> int:
+def number(payload: Payload) -> int:
     """The number of four bytes that is all there is to a payload. Raises Http2Error."""
     if len(payload) != 4:
         raise Http2Error(Code.FRAME_SIZE_ERROR, "the frame is not of four bytes")
     return int.from_bytes(payload, "big")
 
 
-def check_control(kind: int, flags: int, number: int, payload: bytes) -> None:
+def check_control(kind: int, flags: int, number: int, payload: Payload) -> None:
     """Raise Http2Error for a frame that is neither of a request nor of a window, and has not the form of its type."""
     if kind == PUSH_PROMISE:
         raise Http2Error(Code.PROTOCOL_ERROR, "a client promises nothing")
@@ -144,7 +146,7 @@ def check_control(kind: int, flags: int, number: int, payload: bytes) -> None:
         raise Http2Error(Code.FRAME_SIZE_ERROR, "the payload has not the length of its type")
 
 
-def read_settings(payload: bytes) -> list[tuple[int, int]]:
+def read_settings(payload: Payload) -> list[tuple[int, int]]:
     """The settings of a payload of whole ones; raises Http2Error for a value out of its range (section 6.5.2)."""
     found = list(SETTING.iter_unpack(payload))
     for name, value in found:

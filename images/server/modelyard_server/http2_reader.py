@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from modelyard_server.http2_frames import FRAME_BYTES, HEAD, HEAD_BYTES, LARGEST, PREFACE, Code, Http2Error
+from modelyard_server.http2_frames import FRAME_BYTES, HEAD, HEAD_BYTES, LARGEST, PREFACE, Code, Http2Error, Payload
 
-Take = Callable[[int, int, int, bytes], None]
-"""Told of each frame: type, flags, stream and payload."""
+Take = Callable[[int, int, int, Payload], None]
+"""Told of each frame: type, flags, stream and payload, which may be a view that is good until it returns."""
 
 
 class FrameReader:
@@ -27,18 +27,40 @@ class FrameReader:
         self._stopped = True
         self._rest = b""
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Payload) -> None:
         """Read ``data``. Raises Http2Error."""
-        if self._stopped:
-            return
-        if self._rest:
-            data = self._rest + data
+        used = self._complete(data) if self._rest else 0
+        if used < len(data) and not self._stopped:
+            self._read(memoryview(data)[used:])
+
+    def _complete(self, data: Payload) -> int:
+        """Read the frame of which a part was there, with what of it begins ``data``; returns how much that is."""
+        rest, used = self._rest, 0
+        while used < len(data) and (missing := self._missing(rest)) > 0:
+            piece = bytes(data[used : used + missing])
+            rest += piece
+            used += len(piece)
+        self._rest = b""
+        self._read(memoryview(rest))
+        return used
+
+    def _missing(self, rest: bytes) -> int:
+        """How many bytes would complete the greeting, a frame's head, or the frame that ``rest`` begins with."""
+        if not self._greeted:
+            return len(PREFACE) - len(rest)
+        if len(rest) < HEAD_BYTES:
+            return HEAD_BYTES - len(rest)
+        word, _, _ = HEAD.unpack_from(rest)
+        length: int = word >> 8
+        return HEAD_BYTES + min(length, FRAME_BYTES) - len(rest)
+
+    def _read(self, data: memoryview) -> None:
         at, end = 0, len(data)
         if not self._greeted:
-            if not PREFACE.startswith(data[: len(PREFACE)]):
+            if not PREFACE.startswith(bytes(data[: len(PREFACE)])):
                 raise Http2Error(Code.PROTOCOL_ERROR, "this port speaks HTTP/2, from its first byte on")
             if end < len(PREFACE):
-                self._rest = data
+                self._rest = bytes(data)
                 return
             self._greeted = True
             at = len(PREFACE)
@@ -54,4 +76,4 @@ class FrameReader:
             at += length
             self._take(word & 0xFF, flags, number & LARGEST, payload)
         if not self._stopped:
-            self._rest = data[at:]
+            self._rest = bytes(data[at:])

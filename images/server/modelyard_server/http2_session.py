@@ -58,7 +58,7 @@ class Session:
         """Whether the connection was told to end, and has."""
         return self.closed or (self._final and not self.streams)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: frames.Payload) -> None:
         """Read ``data``."""
         try:
             self._reader.feed(data)
@@ -107,7 +107,7 @@ class Session:
             self.draining = self._final = True
             self.sender.out.append(frames.goaway(self._last, Code.NO_ERROR))
 
-    def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+    def _take(self, kind: int, flags: int, number: int, payload: frames.Payload) -> None:
         if self._block.stream and (kind != frames.CONTINUATION or number != self._block.stream):
             raise Http2Error(Code.PROTOCOL_ERROR, "a header block was not complete")
         if not self._settled and (kind != frames.SETTINGS or flags & frames.ACK):
@@ -127,7 +127,7 @@ class Session:
         if not self._block.stream:
             self.progress += 1
 
-    def _take_data(self, flags: int, number: int, payload: bytes) -> None:
+    def _take_data(self, flags: int, number: int, payload: frames.Payload) -> None:
         if number == 0:
             raise Http2Error(Code.PROTOCOL_ERROR, "DATA is of a stream")
         length = len(payload)
@@ -150,7 +150,7 @@ class Session:
         else:
             self._pass_on(stream, data, ended=ended)
 
-    def _pass_on(self, stream: Stream, data: bytes, *, ended: bool) -> None:
+    def _pass_on(self, stream: Stream, data: frames.Payload, *, ended: bool) -> None:
         if data and stream.incoming is not None:
             stream.incoming.data(data)
         if stream.closed:
@@ -170,7 +170,7 @@ class Session:
             self._resets.spend(self._now())
             self.sender.out.append(frames.rst_stream(number, Code.STREAM_CLOSED))
 
-    def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
+    def _take_headers(self, flags: int, number: int, payload: frames.Payload) -> None:
         if not number & 1:
             raise Http2Error(Code.PROTOCOL_ERROR, "a client's streams have odd numbers")
         block = frames.block(payload, flags)
@@ -179,10 +179,10 @@ class Session:
         else:
             self._block.start(number, block, ends=bool(flags & frames.END_STREAM))
 
-    def _take_continuation(self, flags: int, number: int, payload: bytes) -> None:
+    def _take_continuation(self, flags: int, number: int, payload: frames.Payload) -> None:
         if not self._block.stream:
             raise Http2Error(Code.PROTOCOL_ERROR, "CONTINUATION continues nothing")
-        self._block.add(payload)
+        self._block.add(bytes(payload))
         if flags & frames.END_HEADERS:
             self._take_block(number, self._block.whole(), ended=self._block.ends)
 
@@ -225,7 +225,7 @@ class Session:
         else:
             self._end(stream)
 
-    def _take_window_update(self, number: int, payload: bytes) -> None:
+    def _take_window_update(self, number: int, payload: frames.Payload) -> None:
         increment = frames.number(payload) & LARGEST
         if number == 0:
             self.sender.widen(increment)
@@ -236,7 +236,7 @@ class Session:
         elif not self.sender.widen_stream(stream, increment):
             self._broken(stream, Code.FLOW_CONTROL_ERROR)
 
-    def _take_reset(self, number: int, payload: bytes) -> None:
+    def _take_reset(self, number: int, payload: frames.Payload) -> None:
         frames.number(payload)
         stream = self._known(number)
         self._resets.spend(self._now())
@@ -244,17 +244,17 @@ class Session:
             self._forget(stream, ours=False)
             self._drop(stream)
 
-    def _take_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+    def _take_control(self, kind: int, flags: int, number: int, payload: frames.Payload) -> None:
         self._idle_frames.spend(self._now())
         frames.check_control(kind, flags, number, payload)
         if kind == frames.SETTINGS and not flags & frames.ACK:
             self._take_settings(payload)
         elif kind == frames.PING and not flags & frames.ACK:
-            self.sender.out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
+            self.sender.out.append(frames.frame(frames.PING, frames.ACK, 0, bytes(payload)))
         elif kind == frames.PING and self.draining and payload == _PROBE:
             self.finish()
 
-    def _take_settings(self, payload: bytes) -> None:
+    def _take_settings(self, payload: frames.Payload) -> None:
         self.sender.settle(frames.read_settings(payload), self.streams.values())
         self._settled = True
         self.sender.out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))

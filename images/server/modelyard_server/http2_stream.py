@@ -9,8 +9,8 @@ class Incoming(Protocol):
     until: float
     """When it wants to be told of the time."""
 
-    def data(self, data: bytes) -> None:
-        """A piece of the body."""
+    def data(self, data: bytes | memoryview) -> None:
+        """A piece of the body, which is good until this returns."""
         ...
 
     def end(self) -> None:

@@ -21,11 +21,11 @@ class Body:
         self._direct: memoryview | None = None
         self._chunks: list[bytes] = []
 
-    def add(self, data: bytes) -> None:
-        """Take a piece that the parser found; it never has more than is left."""
+    def add(self, data: bytes | memoryview) -> None:
+        """Take a piece, of which no view is kept; it never has more than is left."""
         self.received += len(data)
         if self.size is None or len(data) == self.size:
-            self._chunks.append(data)
+            self._chunks.append(bytes(data))
             return
         if self._direct is None:
             self._direct = aligned(self.size, self._lead)

@@ -10,7 +10,7 @@ from tests.unit.server.wire import WireTransport
 
 from modelyard.contract.artifact import MODEL_FILE, Lineage, TensorSpec
 from modelyard.contract.digest import digest_of_bytes
-from modelyard.contract.runs import ArtifactPlace, ServeRun
+from modelyard.contract.runs import ArtifactPlace, BatchingRun, ServeRun
 from modelyard.storage import artifacts
 from modelyard_server.app import App
 from modelyard_server.service import Service
@@ -66,6 +66,15 @@ async def service(loading_service: Service) -> AsyncIterator[Service]:
     await loading_service.start()
     yield loading_service
     loading_service.close()
+
+
+@pytest.fixture(params=[BatchingRun(), BatchingRun(mode="Off")], ids=["batched", "each alone"])
+async def either_service(request: pytest.FixtureRequest, run: ServeRun) -> AsyncIterator[Service]:
+    """The service where requests share runs, and where they do not."""
+    service = Service(run.model_copy(update={"batching": request.param}))
+    await service.start()
+    yield service
+    service.close()
 
 
 @pytest.fixture

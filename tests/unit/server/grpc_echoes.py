@@ -20,9 +20,10 @@ class Echoes:
     """Answers with the message, at once or when ``release`` is called."""
 
     most_bytes = 2 * LARGE
+    lead = 0
 
     def __init__(self, *, at_once: bool = True) -> None:
-        self.held: list[tuple[Call, bytes]] = []
+        self.held: list[tuple[Call, bytes | memoryview]] = []
         self.refused: list[str] = []
         self.begun = self.ended = 0
         self.full = False
@@ -37,14 +38,14 @@ class Echoes:
         if self.full:
             raise RequestError("full", 503)
 
-    def handle(self, call: Call, message: bytes) -> None:
+    def handle(self, call: Call, message: bytes | memoryview) -> None:
         self.held.append((call, message))
         if self._at_once:
             self.release()
 
     def release(self) -> None:
         call, message = self.held.pop(0)
-        call.answer(message)
+        call.answer(bytes(message))
 
     def refuse(self, call: Call, error: Exception) -> None:
         assert isinstance(error, RequestError)

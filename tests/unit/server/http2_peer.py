@@ -74,7 +74,7 @@ class Request:
         self.complete = False
         self.left = False
 
-    def data(self, data: bytes) -> None:
+    def data(self, data: bytes | memoryview) -> None:
         assert data
         assert not self.complete
         self.body += data

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import zlib
 
+import numpy as np
 import pytest
 from hpack import Decoder
 from hypothesis import given
@@ -15,6 +16,7 @@ from modelyard_server.errors import RequestError
 from modelyard_server.grpc_head import percent_encoded, read_head, status_block
 from modelyard_server.grpc_message import MessageReader, prefixed
 from modelyard_server.http2_fields import Fields
+from modelyard_server.http_body import ALIGNMENT
 
 LIMIT = 100
 GRPC = (*POST, (b"content-type", b"application/grpc"))
@@ -65,8 +67,8 @@ def test_a_field_that_cannot_be_obeyed_is_refused(field: tuple[bytes, bytes], st
 def read(body: bytes, coding: bytes = b"identity", pieces: int = 1000) -> bytes:
     reader = MessageReader(LIMIT, coding)
     for start in range(0, len(body), pieces):
-        reader.add(body[start : start + pieces])
-    return reader.message()
+        reader.add(memoryview(body)[start : start + pieces])
+    return bytes(reader.message())
 
 
 def compressed(message: bytes) -> bytes:
@@ -88,6 +90,15 @@ def compressed(message: bytes) -> bytes:
 )
 def test_a_message_may_come_in_any_pieces(body: bytes, coding: bytes, message: bytes, pieces: int) -> None:
     assert read(body, coding, pieces) == message
+
+
+@pytest.mark.parametrize("lead", [0, 1, 63, 70])
+def test_a_message_of_several_pieces_is_put_where_its_first_tensor_may_lie(lead: int) -> None:
+    reader = MessageReader(LIMIT, b"identity", lead)
+    for piece in (prefixed(bytes(LIMIT))[:50], bytes(LIMIT + 5)[50:]):
+        reader.add(piece)
+    found = np.frombuffer(reader.message(), np.uint8)
+    assert (len(found), (found.ctypes.data + lead) % ALIGNMENT) == (LIMIT, 0)
 
 
 @pytest.mark.parametrize("pieces", [1, 1000])

@@ -1,6 +1,7 @@
 """What the gRPC methods answer, and what a refusal leaves behind."""
 
 import asyncio
+import gc
 import logging
 import re
 from pathlib import Path
@@ -11,9 +12,11 @@ from hpack import Decoder
 from tests.unit.server.http2_peer import GREETING, POST, data, headers
 from tests.unit.server.http2_wire import Wire
 
+from modelyard.contract.runs import ServeRun
 from modelyard_server import grpc_codec
 from modelyard_server import http2_frames as frames
 from modelyard_server import open_inference_pb2 as messages
+from modelyard_server.grpc_call import Call
 from modelyard_server.grpc_health import Health
 from modelyard_server.grpc_message import prefixed
 from modelyard_server.grpc_methods import NAME, InferenceMethods
@@ -38,7 +41,10 @@ class Asked:
         """Make a call; the number of its stream."""
         number, self._next = self._next, self._next + 2
         pairs = [*POST[:2], (b":path", path.encode()), (b"content-type", b"application/grpc"), *fields]
-        self.wire.send(headers(number, encoded(pairs)), data(number, prefixed(message), end=True))
+        body = prefixed(message)
+        pieces = [body[start : start + frames.FRAME_BYTES] for start in range(0, len(body), frames.FRAME_BYTES)]
+        sent = [data(number, piece, end=piece is pieces[-1]) for piece in pieces]
+        self.wire.send(headers(number, encoded(pairs)), *sent)
         return number
 
     def answer(self, number: int) -> Answer | None:
@@ -62,9 +68,10 @@ class Asked:
         return int(found[b"grpc-status"]), found.get(b"grpc-message", b"").decode(), split
 
 
-def image(name: str = "digits") -> bytes:
-    request = messages.ModelInferRequest(model_name=name, raw_input_contents=[np.ones(4, "<f4").tobytes()])
-    request.inputs.add(name="image", datatype="FP32", shape=[1, 1, 2, 2])
+def image(name: str = "digits", rows: int = 1) -> bytes:
+    raw = np.arange(4 * rows, dtype="<f4").tobytes()
+    request = messages.ModelInferRequest(model_name=name, raw_input_contents=[raw])
+    request.inputs.add(name="image", datatype="FP32", shape=[rows, 1, 2, 2])
     return request.SerializeToString()
 
 
@@ -83,8 +90,44 @@ async def test_an_inference_gets_its_results_and_gives_its_place_back(service: S
     asked = Asked(service)
     status, _, (answer,) = await until_answered(asked, asked.ask(INFER, image()))
     response = messages.ModelInferResponse.FromString(answer)
-    assert (status, response.raw_output_contents[0]) == (0, np.full(4, 2, "<f4").tobytes())
+    assert (status, response.raw_output_contents[0]) == (0, np.arange(0, 8, 2, dtype="<f4").tobytes())
     assert (service.in_flight, service.held, service.metrics.successes) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("rows", [1023, 1024, 3000])
+async def test_a_long_message_is_read_where_it_lies(run: ServeRun, rows: int) -> None:
+    service = Service(run)
+    await service.start()
+    asked = Asked(service)
+    asked.wire.send(frames.window_update(0, 1 << 20))
+    message = image(rows=rows)
+    for _ in range(2):
+        status, _, (answer,) = await until_answered(asked, asked.ask(INFER, message))
+        response = messages.ModelInferResponse.FromString(answer)
+        assert (status, response.raw_output_contents[0]) == (0, np.arange(0, 8 * rows, 2, dtype="<f4").tobytes())
+    broken = await until_answered(asked, asked.ask(INFER, message[:-1]))
+    assert broken == (3, f"the message is none that {INFER} takes", [])
+    service.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [image(), image(rows=2000), image("nobody"), b"\xff"],
+    ids=["short", "long", "of another model", "malformed"],
+)
+async def test_nothing_of_a_call_stays(either_service: Service, message: bytes) -> None:
+    def calls() -> int:
+        return sum(type(each) is Call for each in gc.get_objects())
+
+    asked = Asked(either_service)
+    gc.collect()
+    gc.disable()  # what waits for it keeps its message until then
+    before = calls()
+    try:
+        await until_answered(asked, asked.ask(INFER, message))
+        assert calls() == before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

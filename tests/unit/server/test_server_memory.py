@@ -1,13 +1,12 @@
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from tests.unit.server.wire import Wire, request
 
-from modelyard.contract.runs import BatchingRun, ServeRun
 from modelyard_server.app import App
 from modelyard_server.http_exchange import Exchange
 from modelyard_server.service import Service
@@ -40,14 +39,6 @@ def cycles() -> Iterator[list[object]]:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
-
-
-@pytest.fixture(params=[BatchingRun(), BatchingRun(mode="Off")], ids=["batched", "each alone"])
-async def either_service(request: pytest.FixtureRequest, run: ServeRun) -> AsyncIterator[Service]:
-    service = Service(run.model_copy(update={"batching": request.param}))
-    await service.start()
-    yield service
-    service.close()
 
 
 @pytest.mark.parametrize("name", REQUESTS)
