@@ -46,11 +46,12 @@ bench-compression: $(STAMP)  ## our compression beside the defaults of others, o
 bench-serving: $(STAMP)  ## the model server beside a bare ONNX Runtime loop and its peers; prints tables; BENCH="--help"
 	@$(BIN)/python tests/benchmarks/serving.py $(BENCH)
 
-test-serving: $(STAMP)  ## others' clients and fuzzers, 200 terminations under load and a million fuzzed requests; about 7 minutes on 2 cores
+test-serving: $(STAMP)  ## others' clients, h2spec and fuzzers, 200 terminations under load and a million fuzzed requests; about 7 minutes on 2 cores
 	$(call environment,tritonclient,'tritonclient[all]')
 	$(call environment,kserve,kserve)
 	$(call environment,schemathesis,schemathesis)
 	$(call environment,atheris,--only-binary atheris atheris numpy orjson pydantic)
+	H2SPEC=$$(PYTHONPATH=tests/cluster $(BIN)/python -c 'import binaries; print(binaries.h2spec())') && export H2SPEC && \
 	TRITONCLIENT_PYTHON=build/tritonclient/bin/python KSERVE_PYTHON=build/kserve/bin/python \
 	  ATHERIS_PYTHON=$(CURDIR)/build/atheris/bin/python SCHEMATHESIS=$(CURDIR)/build/schemathesis/bin/schemathesis \
 	  SCHEMATHESIS_EXAMPLES=200 TERMINATIONS=200 FUZZED_REQUESTS=1000000 $(BIN)/python -m pytest -v -n 2 --dist loadfile tests/conformance \

@@ -124,6 +124,11 @@ def kind() -> Path:
     return Path(found) if found else Program("kind", "kind", "sigs.k8s.io/kind").path()
 
 
+def h2spec() -> Path:
+    """What asks a server for everything that HTTP/2 forbids and demands."""
+    return Program("h2spec", "h2spec", "github.com/summerwind/h2spec/cmd/h2spec").path()
+
+
 def coredns() -> Path:
     return Program("coredns", package="./coredns").path()
 
