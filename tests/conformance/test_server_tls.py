@@ -1,12 +1,15 @@
-"""The gRPC port with TLS and a token, asked by gRPC's own clients."""
+"""A server with TLS and a token, asked by gRPC's own clients and over HTTPS."""
 
 import os
+import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
+import numpy as np
 import pytest
 from tests.conformance.grpc_clients import CHECK, SERVING, UNLIMITED, address, doubled, infer_on, request
 from tests.conformance.servers import Server, start_server
@@ -47,6 +50,28 @@ def write_certificate(root: Path) -> None:
 def secure_channel(server: Server) -> Any:
     credentials = grpc.ssl_channel_credentials((server.root / layout.SECRETS / "tls/tls.crt").read_bytes())
     return grpc.secure_channel(address(server), credentials, [("grpc.ssl_target_name_override", HOST), *UNLIMITED])
+
+
+def test_long_bodies_follow_each_other_over_https(secured: Server) -> None:
+    trusted = ssl.create_default_context(cafile=secured.root / layout.SECRETS / "tls/tls.crt")
+    with httpx.Client(base_url=f"https://{secured.host}:{layout.SERVER_PORT}", verify=trusted, timeout=30) as client:
+
+        def ask(method: str, path: str, **given: Any) -> httpx.Response:
+            return client.request(method, path, extensions={"sni_hostname": HOST}, **given)
+
+        def ready() -> bool:
+            try:
+                return ask("GET", "/v2/health/ready").is_success
+            except httpx.TransportError:
+                return False
+
+        until(ready, "the server is ready")
+        for rows in (40_000, 30_000, 1, 50_000):
+            x = np.arange(4 * rows, dtype="<f4")
+            headers = {"Inference-Header-Content-Length": "0", "Authorization": "Bearer correct horse"}
+            answer = ask("POST", "/v2/models/double/infer", content=x.tobytes(), headers=headers)
+            assert answer.status_code == 200, answer.text
+            assert answer.content[int(answer.headers["Inference-Header-Content-Length"]) :] == (2 * x).tobytes()
 
 
 def test_over_tls_and_with_a_token(secured: Server) -> None:
