@@ -85,7 +85,9 @@ def test_a_leader_that_cannot_renew_ends_with_one_line(
     cluster: Cluster, start: Start, api_server: ControlPlane
 ) -> None:
     leader = start("leader")
-    until(lambda: leads(cluster, "leader"), "it leads")
+    sources(cluster)
+    training(cluster)
+    two_pods(cluster, "digits-train-1")  # it leads, and has read all that it reads at its start
     api_server.stop_api_server()
     try:
         until(lambda: not leader.running(), "it ends", seconds=20)
