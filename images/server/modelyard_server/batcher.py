@@ -20,7 +20,7 @@ Observe = Callable[[Sequence[Job], float], None]
 
 
 class Batcher(Protocol):
-    """Takes jobs on the event loop, and calls their ``done`` there."""
+    """Takes jobs on the event loop, and calls their ``done`` there, at the earliest within ``submit``."""
 
     def check_room(self) -> None:
         """Raise OverloadError when ``submit`` would now."""

@@ -141,8 +141,8 @@ class Service:
     ) -> Job:
         """Have the named outputs computed for inputs that fit the signature; ``done`` gets them on the event loop.
 
-        Every transport comes through here. ``seconds`` is how long somebody waits. Raises RequestError (503) when the
-        queue is full.
+        That may be before this returns. Every transport comes through here. ``seconds`` is how long somebody waits.
+        Raises RequestError (503) when the queue is full.
         """
         batcher = self._batcher
         if batcher is None:
