@@ -106,8 +106,8 @@ class ControlPlane:
                     f"the API server was not ready in {SECONDS_TO_START} s:\n{self.processes.end_of_log(API_SERVER)}"
                 )
             time.sleep(0.05)
-        for name in (CONTROLLERS, SCHEDULER):
-            if name in self._read_flags():
+        for name in self._read_flags():
+            if name in (CONTROLLERS, SCHEDULER):
                 self.processes.kill(name)
                 self._start(name)
 

@@ -78,14 +78,16 @@ class Connection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: the rest of a body, else the buffer that all connections share.
 
-        Of that only the start where a long body may follow the head, whose bytes would be copied out of it. The
+        Of that only the start for a head that a long body may follow, whose bytes would be copied out of it. The
         transport fills it and calls ``buffer_updated`` before anything else runs.
         """
         del sizehint
         reader = self._reader
         if reader.direct is not None:
             return reader.direct
-        return self._endpoint.start_of_buffer if reader.long else self._endpoint.buffer
+        if reader.long and reader.phase is Phase.IDLE:
+            return self._endpoint.start_of_buffer
+        return self._endpoint.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read what arrived."""

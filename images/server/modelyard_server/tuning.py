@@ -13,6 +13,7 @@ from modelyard.contract.runs import BatchingRun
 from modelyard_server.batch_queue import Job
 from modelyard_server.batch_run import BatchRunner
 from modelyard_server.session import FAILURES, Model
+from modelyard_server.tensors import Tensor
 from modelyard_server.warm_up import unlike_rows, zeros
 
 MOST_ROWS = 64
@@ -123,8 +124,10 @@ def _shortest(model: Model, rows: int, budget: float) -> float | None:
         except FAILURES:
             return None
     runner = BatchRunner(model.run, rows)
-    parts = [{name: tensor[row : row + 1] for name, tensor in inputs.items()} for row in range(rows)]
-    jobs = [Job(part, names, 1, lambda *_: None) for part in (parts if rows > 1 else [inputs])]
+    parts: list[dict[str, Tensor]] = [inputs]  # of a model without rows, too
+    if rows > 1:
+        parts = [{name: tensor[row : row + 1] for name, tensor in inputs.items()} for row in range(rows)]
+    jobs = [Job(part, names, 1, lambda *_: None) for part in parts]
     times: list[float] = []
     stop = time.perf_counter() + budget
     while len(times) < 3 or (time.perf_counter() < stop and len(times) < 200):
